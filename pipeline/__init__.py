@@ -1,0 +1,1 @@
+"""Raw text to a clean, tokenized, sharded Arrow corpus, on Ray."""

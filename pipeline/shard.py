@@ -1,0 +1,251 @@
+"""Documents, shard files and manifests: what the steps of the pipeline hand to each other.
+
+A shard is one Arrow IPC stream file. A stage directory holds the shards of one pass over the corpus, what was
+dropped and why, a record for each shard, and last of all the manifest:
+
+    shard-00042.arrow              the documents that were kept
+    dropped/shard-00042.parquet    one row for each dropped document: stage, rule, value, threshold, excerpt
+    quarantine/shard-00042.jsonl   records that could not be read, with file, line and reason
+    shard-00042.json               record: fingerprint, counts, bytes, sha256, seconds
+    dataset_info.json, state.json  make the directory a Hugging Face dataset
+    stage.json                     manifest, written last; a directory without it is not read
+
+Everything but the `seconds` of the records depends on input and recipe alone, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from pipeline import storage
+from pipeline.errors import UserError
+
+FORMAT_VERSION = 1
+MANIFEST = "stage.json"
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("url", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("metadata", pa.string()),
+    ]
+)
+"""`metadata` is a JSON object as text; stages may add columns, named after themselves."""
+
+DROPPED_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("value", pa.string()),
+        pa.field("threshold", pa.string()),
+        pa.field("kept_id", pa.string()),
+        pa.field("similarity", pa.float64()),
+        pa.field("text_bytes", pa.int64(), nullable=False),
+        pa.field("excerpt", pa.string(), nullable=False),
+    ]
+)
+"""`value` and `threshold` are text, because some are numbers and some are labels (a language, a domain)."""
+
+
+def fingerprint(*parts: Any) -> str:
+    """SHA-256 of the parts as canonical JSON; equal parts give equal fingerprints on every machine."""
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def shard_name(index: int) -> str:
+    """The name of a shard without its ending: `shard-00042`."""
+    return f"shard-{index:05d}"
+
+
+def documents_table(documents: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows of documents as a table; absent optional fields are null."""
+    return pa.Table.from_pylist(list(documents), schema=DOCUMENT_SCHEMA)
+
+
+class _HashingFile:
+    """Passes written bytes on and hashes them, so that a shard need not be read again for its sha256."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._digest.update(view)
+        self._file.write(view)
+        self.size += view.nbytes
+        return view.nbytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+class ArrowWriter:
+    """Writes record batches to an Arrow IPC stream inside an open (atomic) file, hashing as it goes."""
+
+    def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
+        self._sink = _HashingFile(file)
+        self._stream = pa.ipc.new_stream(self._sink, schema)
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Append the rows of a table of the writer's schema."""
+        if table.num_rows:
+            self._stream.write_table(table.combine_chunks())
+            self.rows += table.num_rows
+
+    def close(self) -> tuple[str, int]:
+        """End the stream and return the sha256 and size in bytes of what was written."""
+        self._stream.close()
+        return self._sink.sha256(), self._sink.size
+
+
+def write_dropped(file: IO[bytes], tables: Sequence[pa.Table]) -> None:
+    """Write the drop log of one shard as Parquet."""
+    table = pa.concat_tables(tables) if tables else DROPPED_SCHEMA.empty_table()
+    parquet.write_table(table, file, compression="zstd")
+
+
+def open_table(url: str) -> pa.Table:
+    """All rows of an Arrow IPC stream file; memory-mapped on local disk, so only touched pages are loaded.
+
+    Raises:
+        UserError: the file is truncated or is no Arrow stream.
+    """
+    try:
+        if storage.is_local(url):
+            return pa.ipc.open_stream(pa.memory_map(str(storage.local_path(url)))).read_all()
+        return pa.ipc.open_stream(pa.py_buffer(storage.read_bytes(url))).read_all()
+    except pa.ArrowInvalid as fault:
+        raise UserError(
+            f"{url} is damaged or is no Arrow stream ({fault}): remove it and run the same command again"
+        ) from fault
+
+
+def read_batches(url: str) -> Iterator[pa.Table]:
+    """The record batches of an Arrow IPC stream file, one at a time."""
+    try:
+        with storage.open_binary(url) as file, pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                yield pa.Table.from_batches([batch])
+    except pa.ArrowInvalid as fault:
+        raise UserError(
+            f"{url} is damaged or is no Arrow stream ({fault}): remove it and run the same command again"
+        ) from fault
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One finished shard as the manifest lists it."""
+
+    name: str
+    rows: int
+    """Documents in the shard."""
+    text_bytes: int
+    """UTF-8 bytes of the documents' text."""
+    file_bytes: int
+    """Size of the Arrow file."""
+    sha256: str
+    """Of the Arrow file."""
+
+
+@dataclass(frozen=True)
+class StageDirectory:
+    """A finished stage directory, opened by its manifest."""
+
+    url: str
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The content of `stage.json`.
+
+        Raises:
+            UserError: the directory is unfinished or of another format version.
+        """
+        path = storage.join(self.url, MANIFEST)
+        if not storage.exists(path):
+            raise UserError(f"{self.url} has no {MANIFEST}: the step that writes it is not finished; run it again")
+        manifest: dict[str, Any] = storage.read_json(path)
+        if manifest.get("format_version") != FORMAT_VERSION:
+            raise UserError(
+                f"{path} has format version {manifest.get('format_version')}, this gptmill reads {FORMAT_VERSION}"
+            )
+        return manifest
+
+    @property
+    def fingerprint(self) -> str:
+        """Depends on the stages and on the content of every shard."""
+        return str(self.manifest["fingerprint"])
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The shards in order."""
+        return [Shard(**entry) for entry in self.manifest["shards"]]
+
+    def path(self, shard: Shard) -> str:
+        """Where the shard's Arrow file lies."""
+        return storage.join(self.url, f"{shard.name}.arrow")
+
+    def dropped_path(self, shard: Shard) -> str:
+        """Where the shard's drop log lies."""
+        return storage.join(self.url, "dropped", f"{shard.name}.parquet")
+
+    def batches(self) -> Iterator[pa.Table]:
+        """All documents, batch by batch, in order."""
+        for shard in self.shards:
+            yield from read_batches(self.path(shard))
+
+
+def write_dataset_files(url: str, schema: pa.Schema, files: Sequence[str], content_fingerprint: str) -> None:
+    """Write the two files that let `datasets.load_from_disk(url)` map the listed Arrow files.
+
+    They are written here instead of by `datasets`, whose import costs a second in each process.
+    """
+    storage.write_json(
+        storage.join(url, "dataset_info.json"),
+        {"citation": "", "description": "", "features": _features(schema), "homepage": "", "license": ""},
+    )
+    storage.write_json(
+        storage.join(url, "state.json"),
+        {
+            "_data_files": [{"filename": name} for name in files],
+            "_fingerprint": content_fingerprint[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        },
+    )
+
+
+def _features(schema: pa.Schema) -> dict[str, Any]:
+    return {field.name: _feature(field.type) for field in schema}
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "List"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    names = {"double": "float64", "float": "float32"}
+    return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}

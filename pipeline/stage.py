@@ -1,0 +1,161 @@
+"""What a stage is: a pydantic model whose fields are its YAML keys and whose method is its work.
+
+A `DocumentStage` looks at a batch of documents and says which to drop, why, and what to change; it never removes a
+row itself, so no document can vanish without a reason. Stages between two barriers run fused: one read, one write.
+
+A `SurveyStage` (deduplication, perplexity percentiles) must first see the whole corpus. Its `survey` runs tasks over
+all shards and returns a `DocumentStage` that decides about each document; that one is fused with the stages after
+it. So a barrier costs one extra read and no format of its own.
+
+A batch is a `pyarrow.Table` of `pipeline.shard.DOCUMENT_SCHEMA` plus columns of earlier stages. Stages must accept
+an empty batch (it tells the output schema).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.settings import Settings
+from pipeline.shard import StageDirectory, fingerprint
+
+EXCERPT_CHARACTERS = 160
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a batch stands in the input of the pass: needed by stages that decided by row beforehand."""
+
+    shard: int
+    """Index of the input shard."""
+    first_row: int
+    """Row of the batch's first document in the input shard, before this pass dropped anything."""
+
+
+class Drops:
+    """Which rows of a batch to drop, with rule, measured value and threshold; a row keeps its first reason."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[int, tuple[str, str | None, str | None, str | None, float | None]] = {}
+
+    def add(
+        self,
+        row: int,
+        rule: str,
+        value: float | int | str | None = None,
+        threshold: float | int | str | None = None,
+        *,
+        kept_id: str | None = None,
+        similarity: float | None = None,
+    ) -> None:
+        """Drop one row of the batch."""
+        self._reasons.setdefault(row, (rule, _shown(value), _shown(threshold), kept_id, similarity))
+
+    def where(self, mask: np.ndarray, rule: str, values: Sequence[Any] | np.ndarray, threshold: Any) -> None:
+        """Drop every row whose mask is true; `values` holds the measured value of each row of the batch."""
+        for row in np.flatnonzero(mask):
+            self.add(int(row), rule, values[int(row)], threshold)
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._reasons
+
+    def items(self) -> Iterable[tuple[int, tuple[str, str | None, str | None, str | None, float | None]]]:
+        """Rows in ascending order with (rule, value, threshold, kept_id, similarity)."""
+        return sorted(self._reasons.items())
+
+
+def _shown(value: float | int | str | None) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool | int | np.integer):
+        return str(int(value))
+    return format(float(value), ".6g")
+
+
+@dataclass
+class Outcome:
+    """What a stage says of a batch."""
+
+    documents: pa.Table
+    """The same rows in the same order; columns may be added and text rewritten."""
+    drops: Drops = field(default_factory=Drops)
+    counts: dict[str, int] = field(default_factory=dict)
+    """Further things worth counting, summed over the corpus (e-mail addresses replaced, ...)."""
+
+
+class Stage(Settings):
+    """One item of the recipe's `stages`."""
+
+    name: ClassVar[str]
+    """The key in the recipe."""
+    version: ClassVar[int] = 1
+    """Raised with every change of the code that changes its output: finished shards are then done again."""
+
+    def fingerprint(self) -> str:
+        """Hash of name, code version and fields (and of the files they name)."""
+        return fingerprint(self.name, self.version, self.model_dump(mode="json"))
+
+    def files(self) -> list[str]:
+        """Files of the user that the fields name: checked for existence before any work starts."""
+        return []
+
+
+class DocumentStage(Stage, ABC):
+    """A stage that judges each document by itself."""
+
+    def resources(self) -> str | None:
+        """Identity of models outside the recipe (sha256 of a shipped model file), part of the fingerprint."""
+        return None
+
+    @abstractmethod
+    def apply(self, documents: pa.Table, position: Position) -> Outcome:
+        """Judge a batch. Models are loaded once a worker process (cache them at module level)."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work with one record: done when its record exists and its fingerprint matches."""
+
+    key: str
+    """Name of the record, unique in its directory: `shard-00042`."""
+    function: Callable[..., dict[str, Any]]
+    """A module-level function; called as `function(**arguments)` in a worker; returns a JSON-able record.
+
+    Files it writes appear atomically, and are listed in the record as `files: {name: sha256}` with names relative
+    to the directory of the step, so that the engine can tell a finished task from a damaged one.
+    """
+    arguments: Mapping[str, Any]
+    """Small, picklable; paths and settings, never tables."""
+    inputs: str
+    """Fingerprint of everything the result depends on besides the code version of the step."""
+
+
+class Runner(Protocol):
+    """What the engine offers to a survey."""
+
+    def map(self, directory: str, label: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """Run the tasks over the workers, skip those whose record is valid; records in the order of `tasks`.
+
+        `directory` is where the records go (`<directory>/<key>.json`). Raises `ShardsFailed` when any task failed,
+        after all others are done.
+        """
+
+
+class SurveyStage(Stage, ABC):
+    """A stage that must see the whole corpus before it can judge a document."""
+
+    @abstractmethod
+    def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
+        """Study the finished `corpus`, keep results below `directory`, return the stage that applies them.
+
+        The returned stage's fields (paths, thresholds) and `resources()` must identify the result of the survey:
+        its fingerprint decides whether finished shards of the following pass are still valid.
+        """

@@ -1,0 +1,1 @@
+"""Token dataset -> GPT -> instruction-tuned GPT, trained through DeepSpeed."""
