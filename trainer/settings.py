@@ -212,6 +212,13 @@ class TrainingSettings(Settings):
             raise ValueError(f"deepspeed_extra may not set {', '.join(owned)}: use gptmill's own settings")
         return extra
 
+    @model_validator(mode="after")
+    def _check_length(self) -> Self:
+        given = [name for name in ("steps", "epochs", "tokens") if getattr(self, name, None) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give only one of steps, epochs and tokens, got {' and '.join(given)}")
+        return self
+
     def rows_per_step(self, context_length: int) -> int:
         """Rows of the token dataset in one optimizer step, over all processes."""
         raise NotImplementedError
@@ -257,13 +264,6 @@ class PretrainSettings(TrainingSettings):
     About half a million for 100 M parameters (GPT-3, table 2.1); small models take far fewer."""
     tokens: int | None = Field(default=None, gt=0)
     """Length of the run in training tokens, rounded down to whole steps."""
-
-    @model_validator(mode="after")
-    def _check_length(self) -> Self:
-        given = [name for name in ("steps", "epochs", "tokens") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise ValueError(f"give only one of steps, epochs and tokens, got {' and '.join(given)}")
-        return self
 
     def rows_per_step(self, context_length: int) -> int:
         """Rows in one step; raises ValueError when the batch is no whole number of rows."""
