@@ -1,0 +1,1 @@
+"""Stages that remove copies: exact and near."""

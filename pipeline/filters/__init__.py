@@ -1,0 +1,1 @@
+"""Stages that judge each document: one file a published rule set."""
