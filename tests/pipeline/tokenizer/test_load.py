@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, pre_tokenizers
+
+from pipeline.errors import UserError
+from pipeline.tokenizer.load import byte_characters, load_tokenizer, one_thread, token_byte_lengths, token_bytes
+from pipeline.tokenizer.settings import TokenizerSettings
+from pipeline.tokenizer.train import train_tokenizer
+from tests.pipeline.corpora import write_texts
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    folder = tmp_path_factory.mktemp("load")
+    corpus = write_texts(folder / "corpus", [["a rose is a rose is a rose, über alles\n" * 20]])
+    train_tokenizer(TokenizerSettings(vocab_size=275), corpus, str(folder))
+    return load_tokenizer(str(folder / "tokenizer.json"))
+
+
+def test_the_byte_characters_are_the_library_s_alphabet() -> None:
+    assert len(set(byte_characters())) == 256
+    assert set(byte_characters()) == set(pre_tokenizers.ByteLevel.alphabet())
+
+
+def test_special_tokens_stand_for_no_bytes(tokenizer: Tokenizer) -> None:
+    assert token_bytes(tokenizer)[:4] == [b""] * 4
+    assert token_byte_lengths(tokenizer)[4:].min() == 1
+
+
+@given(st.text())
+def test_a_text_is_the_concatenation_of_its_tokens_bytes(tokenizer: Tokenizer, text: str) -> None:
+    table = token_bytes(tokenizer)
+    ids = tokenizer.encode(text).ids
+    assert b"".join(table[index] for index in ids) == text.encode()
+    assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+def test_another_file_than_the_expected_one_is_refused_with_both_named(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    with pytest.raises(UserError, match=r"was changed \(sha256 [0-9a-f]{12}, expected 000000000000\)"):
+        load_tokenizer(str(path), "0" * 64)
+    path.write_text("{")
+    with pytest.raises(UserError, match="is no tokenizer"):
+        load_tokenizer(str(path))
+
+
+def test_the_thread_setting_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    with one_thread():
+        assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+    assert "TOKENIZERS_PARALLELISM" not in os.environ
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "true")
+    with one_thread():
+        pass
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
