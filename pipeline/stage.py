@@ -13,7 +13,12 @@ an empty batch (it tells the output schema).
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import inspect
+import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -21,6 +26,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import pyarrow as pa
 
+from pipeline import storage
 from pipeline.settings import Settings
 from pipeline.shard import StageDirectory, fingerprint
 
@@ -61,6 +67,11 @@ class Drops:
         for row in np.flatnonzero(mask):
             self.add(int(row), rule, values[int(row)], threshold)
 
+    def extend(self, other: Drops, first_row: int) -> None:
+        """Take over the drops of a part of the batch that begins at `first_row`."""
+        for row, reason in other.items():
+            self._reasons.setdefault(first_row + row, reason)
+
     def __len__(self) -> int:
         return len(self._reasons)
 
@@ -90,6 +101,17 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
     """Further things worth counting, summed over the corpus (e-mail addresses replaced, ...)."""
 
+    @staticmethod
+    def joined(outcomes: Sequence[Outcome]) -> Outcome:
+        """The outcome of consecutive parts of a batch as one."""
+        drops, counts = Drops(), Counter[str]()
+        first_row = 0
+        for outcome in outcomes:
+            drops.extend(outcome.drops, first_row)
+            counts.update(outcome.counts)
+            first_row += outcome.documents.num_rows
+        return Outcome(pa.concat_tables([outcome.documents for outcome in outcomes]), drops, dict(counts))
+
 
 class Stage(Settings):
     """One item of the recipe's `stages`."""
@@ -100,20 +122,39 @@ class Stage(Settings):
     """Raised with every change of the code that changes its output: finished shards are then done again."""
 
     def fingerprint(self) -> str:
-        """Hash of name, code version and fields (and of the files they name)."""
-        return fingerprint(self.name, self.version, self.model_dump(mode="json"))
+        """Hash of all that decides the stage's output: name, code, fields, files and models."""
+        return fingerprint(
+            self.name,
+            code_version(type(self)),
+            self.model_dump(mode="json"),
+            [storage.sha256_of(path) for path in self.files()],
+            self.resources(),
+        )
 
     def files(self) -> list[str]:
         """Files of the user that the fields name: checked for existence before any work starts."""
         return []
 
-
-class DocumentStage(Stage, ABC):
-    """A stage that judges each document by itself."""
-
     def resources(self) -> str | None:
         """Identity of models outside the recipe (sha256 of a shipped model file), part of the fingerprint."""
         return None
+
+
+def code_version(stage: type[Stage]) -> str:
+    """What stands for the code of a stage in fingerprints.
+
+    Our own stages carry a number that we raise with every change of their output, so that an upgrade redoes only
+    what it changed. For a stage in a user's file nobody keeps such a number: there it is a hash of the module's
+    syntax tree, which comments and layout do not change.
+    """
+    if stage.__module__.split(".")[0] == "pipeline":
+        return str(stage.version)
+    source = inspect.getsource(sys.modules[stage.__module__])
+    return f"{stage.version}-{hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()}"
+
+
+class DocumentStage(Stage, ABC):
+    """A stage that judges each document by itself."""
 
     @abstractmethod
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
@@ -135,7 +176,9 @@ class Task:
     arguments: Mapping[str, Any]
     """Small, picklable; paths and settings, never tables."""
     inputs: str
-    """Fingerprint of everything the result depends on besides the code version of the step."""
+    """Fingerprint of everything the result depends on: settings, code version, content of the inputs."""
+    weight: int = 1
+    """Expected work relative to the step's other tasks (input bytes), for progress and ETA."""
 
 
 class Runner(Protocol):

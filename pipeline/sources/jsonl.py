@@ -1,0 +1,151 @@
+"""JSON Lines: one object a line, plain, gzip or Zstandard.
+
+A plain file is cut into slices of `slice_bytes` at line ends; a compressed one cannot be and is one slice. A document's
+id is its `id` field, or the file's name and the byte offset of its line, which no cutting changes. Lone surrogates
+(\\ud800 and the like, which are no characters) become U+FFFD; a line that is no JSON object with a text is
+quarantined.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import orjson
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline import storage
+from pipeline.sources import files
+from pipeline.sources.source import Quarantine, Slice, Source, batched, metadata_text
+
+ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".json.gz", ".json.zst")
+
+
+class JsonLines(Source):
+    """JSON Lines files: plain, .gz or .zst; a file, a folder, a glob pattern or any fsspec URL."""
+
+    kind: ClassVar[str] = "jsonl"
+
+    path: str
+    """File, folder (read to the bottom) or glob pattern; local or any fsspec URL (s3://bucket/crawl/*.jsonl.zst)."""
+    text_field: str = "text"
+    """Key of the document's text."""
+    id_field: str = "id"
+    """Key of the document's id; lines without it get `<source>/<file>@<byte offset>`."""
+    url_field: str = "url"
+    """Key of the document's URL, where there is one."""
+    slice_bytes: int = Field(default=256 << 20, ge=1)
+    """Size in bytes of the parts into which uncompressed files are cut; each becomes one shard."""
+
+    def plan(self) -> list[Slice]:
+        """One slice a compressed file, as many as needed for a plain one."""
+        slices: list[Slice] = []
+        for file in files.expand(self.path, ENDINGS):
+            size = storage.size_of(file)
+            if size <= self.slice_bytes or files.compression_of(file):
+                slices.append(files.file_slice(file))
+            else:
+                starts = range(0, size, self.slice_bytes)
+                slices += [files.file_slice(file, start, min(start + self.slice_bytes, size)) for start in starts]
+        names = files.relative_names(sorted({part.arguments["file"] for part in slices}))
+        return [
+            Slice(part.label, {**part.arguments, "name": names[part.arguments["file"]]}, part.stamp, part.input_bytes)
+            for part in slices
+        ]
+
+    def read(self, part: Slice, quarantine: Quarantine) -> Iterator[pa.Table]:
+        """The documents of the lines that begin inside the slice."""
+        return batched(self._documents(part, quarantine))
+
+    def _documents(self, part: Slice, quarantine: Quarantine) -> Iterator[dict[str, Any]]:
+        file, start = part.arguments["file"], part.arguments["start"] or 0
+        lines_before = _LineCounter(file, start)
+        for number, (offset, line) in enumerate(_lines(file, start, part.arguments["stop"])):
+            if not line.strip():
+                continue
+            reason, record = _parse(line.removeprefix(b"\xef\xbb\xbf") if offset == 0 else line)
+            if reason is None and self.text_field not in record:
+                reason = f"has no `{self.text_field}` field"
+            elif reason is None and not isinstance(record[self.text_field], str):
+                reason = f"`{self.text_field}` is not a text"
+            if reason is not None:
+                excerpt = line[:200].decode("utf-8", "replace")
+                quarantine.add(file, lines_before() + number + 1, reason, excerpt)
+                continue
+            yield self._document(record, f"{self.label}/{part.arguments['name']}@{offset}")
+
+    def _document(self, record: dict[str, Any], position: str) -> dict[str, Any]:
+        text, identity, url = record.pop(self.text_field), record.pop(self.id_field, None), record.pop(self.url_field, None)
+        language = record.pop("language", None)
+        return {
+            "id": position if identity is None else _clean(str(identity)),
+            "text": text,
+            "source": self.label,
+            "url": None if url is None else str(url),
+            "language": language if isinstance(language, str) else None,
+            "metadata": metadata_text(record),
+        }
+
+
+def _lines(file: str, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:
+    """Lines that begin in [start, stop); a line that began before `start` belongs to the slice before."""
+    with files.open_decompressed(file) as stream:
+        first = start
+        if start:
+            # From one byte earlier, so that a line that begins exactly at `start` is seen to begin there.
+            first = start - 1
+            stream.seek(first)
+        lines = files.lines_of(stream, first)
+        if start:
+            next(lines, None)
+        for offset, line in lines:
+            if stop is not None and offset >= stop:
+                return
+            yield offset, line
+
+
+class _LineCounter:
+    """Number of lines before a byte offset, counted only when a message needs it."""
+
+    def __init__(self, file: str, start: int) -> None:
+        self._file, self._start = file, start
+        self._lines: int | None = None
+
+    def __call__(self) -> int:
+        if self._lines is None:
+            self._lines = 0 if not self._start else sum(1 for _ in _lines(self._file, 0, self._start))
+        return self._lines
+
+
+def _parse(line: bytes) -> tuple[str | None, dict[str, Any]]:
+    """The reason why a line cannot be used, or the object it holds."""
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as fault:
+        try:
+            # Python's parser lets lone surrogates through, which orjson refuses.
+            record = json.loads(line)
+        except UnicodeDecodeError as broken:
+            return f"is not UTF-8 (byte {broken.start} of the line)", {}
+        except (ValueError, RecursionError):
+            return f"is not JSON ({fault})", {}
+        record = _without_surrogates(record)
+    if not isinstance(record, dict):
+        return f"is not a JSON object but a {type(record).__name__}", {}
+    return None, record
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, list):
+        return [_without_surrogates(entry) for entry in value]
+    if isinstance(value, dict):
+        return {_clean(key): _without_surrogates(entry) for key, entry in value.items()}
+    return value
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
