@@ -1,0 +1,1 @@
+"""The front of the house: the `gptmill` command, one file a job, only wiring."""

@@ -1,0 +1,170 @@
+"""The `gptmill` command. Importing it loads neither ray nor torch: each command imports what it needs.
+
+Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 75 interrupted with everything saved (run it again), 124 a hang
+was detected.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="gptmill",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help=(
+        "From raw text to an instruction-tuned GPT: one YAML recipe, one command.\n\n"
+        "A recipe is a path, or the name of a shipped one such as [bold]quickstart[/bold]. `key=value` words after it "
+        "override it: `gptmill run quickstart pretrain.steps=100 stages.language.min_score=0.5`. Every command "
+        "continues where the last one stopped and does nothing when nothing has changed."
+    ),
+    epilog=(
+        "Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 75 interrupted and saved (run the same command again), "
+        "124 hang detected."
+    ),
+)
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="Path of a recipe, or the name of a shipped one.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as pretrain.optimizer.lr=3e-4.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, do nothing.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="Directory of a run, such as runs/quickstart.")]
+INTERRUPTED = 75
+
+
+def _steps(recipe: str, overrides: list[str] | None, dry_run: bool, last: str, alone: bool = False) -> None:
+    from jobs.run import run_steps
+
+    run_steps(recipe, overrides or [], last=last, dry_run=dry_run, alone=alone)
+
+
+@app.command()
+def run(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Do every step of a recipe: corpus, tokenizer, tokens, pretrain, finetune, report."""
+    _steps(recipe, overrides, dry_run, "report")
+
+
+@app.command()
+def corpus(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Read the sources and put them through the stages."""
+    _steps(recipe, overrides, dry_run, "corpus")
+
+
+@app.command()
+def tokenizer(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Train the tokenizer on the finished corpus."""
+    _steps(recipe, overrides, dry_run, "tokenizer", alone=True)
+
+
+@app.command()
+def tokens(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Write the token dataset from the finished corpus and tokenizer."""
+    _steps(recipe, overrides, dry_run, "tokens", alone=True)
+
+
+@app.command()
+def pretrain(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Pretrain the model on the finished token dataset, or continue where it stopped."""
+    _steps(recipe, overrides, dry_run, "pretrain", alone=True)
+
+
+@app.command()
+def finetune(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+    """Tune the pretrained model on conversations."""
+    _steps(recipe, overrides, dry_run, "finetune", alone=True)
+
+
+@app.command()
+def report(run: RunName) -> None:
+    """Write report.html of a run again from what is there."""
+    from jobs.report import write_report
+    from jobs.terminal import done
+
+    done("report", write_report(run))
+
+
+@app.command()
+def generate(
+    run: RunName,
+    prompt: Annotated[str, typer.Argument(help="What to answer, or with --raw to continue.")],
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text with the pretrained model, no chat.")] = False,
+    temperature: Annotated[float | None, typer.Option(help="0: always the likeliest token.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens; 0: from all.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens of this total share.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Stop after so many tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed draws the same text.")] = None,
+) -> None:
+    """Let a run's model answer a question, or continue a text."""
+    from jobs.generate import generate_once
+
+    changes = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+    }
+    generate_once(run, prompt, raw, {key: value for key, value in changes.items() if value is not None})
+
+
+@app.command()
+def chat(run: RunName) -> None:
+    """Talk with a run's tuned model."""
+    from jobs.generate import chat_loop
+
+    chat_loop(run)
+
+
+@app.command()
+def explain(run: RunName, document: Annotated[str, typer.Argument(help="Id of a document.")]) -> None:
+    """Tell a document's whole way through a run: which stage changed or dropped it, and why."""
+    from jobs.explain import explain_document
+
+    explain_document(run, document)
+
+
+@app.command()
+def stages() -> None:
+    """List all sources and stages with their fields, from the classes themselves."""
+    from jobs.stages import show_stages
+
+    show_stages()
+
+
+@app.command()
+def doctor() -> None:
+    """Look for what is broken or missing in this environment, and say how to mend it."""
+    from jobs.doctor import run_doctor
+
+    raise typer.Exit(run_doctor())
+
+
+def main() -> None:
+    """Entry point: errors meant for people become one line and an exit code, bugs keep their traceback."""
+    from pipeline.errors import UserError
+
+    try:
+        app(standalone_mode=True)
+    except UserError as fault:
+        from jobs.terminal import failed, note
+
+        if fault.exit_code == INTERRUPTED:
+            note(str(fault))
+        else:
+            for line in str(fault).splitlines():
+                failed(line)
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        print("stopped at once; what was finished is kept, the same command continues", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception:
+        traceback.print_exc()
+        print("this is a bug in gptmill: please report it with the lines above", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,38 @@
+"""`gptmill stages`: every source and stage with its fields, printed from the classes, which are their own help."""
+
+from __future__ import annotations
+
+from inspect import cleandoc
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline.registry import SOURCES, STAGES, source_class, stage_class
+
+
+def show_stages() -> None:
+    """Print all sources and stages to stdout."""
+    console = Console(highlight=False)
+    for title, names, class_of in (("Sources", SOURCES, source_class), ("Stages", STAGES, stage_class)):
+        console.print(f"[bold]{title}[/bold]\n")
+        for name in names:
+            _show(console, name, class_of(name))
+
+
+def _show(console: Console, name: str, kind: type[BaseModel]) -> None:
+    console.print(f"[bold cyan]{name}[/bold cyan]")
+    for line in cleandoc(kind.__doc__ or "").splitlines():
+        console.print(f"  {escape(line)}")
+    for key, field in kind.model_fields.items():
+        description = " ".join((field.description or "").split())
+        console.print(f"    [green]{key}[/green] = {escape(_default(field))}  [dim]{escape(description)}[/dim]")
+    console.print()
+
+
+def _default(field: Any) -> str:
+    if field.default is PydanticUndefined:
+        return "(required)" if field.default_factory is None else repr(field.default_factory())
+    return repr(field.default)

@@ -1,0 +1,126 @@
+"""What a person sees: progress with rates and ETA, tables, and one line for each thing worth knowing.
+
+In a terminal there are live bars; elsewhere (a log file, CI, a cluster job) plain lines at most every few seconds.
+Everything for people goes to stderr, so that what a command prints as its result can be piped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+"""For people: stderr."""
+
+PLAIN_SECONDS = 5.0
+"""Least time between two progress lines when the output is no terminal."""
+
+
+def note(message: str) -> None:
+    """One line of information."""
+    console.print(f"[dim]{escape(message)}[/dim]")
+
+
+def headline(title: str, detail: str = "") -> None:
+    """The beginning of a step."""
+    console.print(f"[bold cyan]{escape(title)}[/bold cyan] {escape(detail)}")
+
+
+def done(title: str, detail: str) -> None:
+    """The end of a step."""
+    console.print(f"[bold green]{escape(title)}[/bold green] {escape(detail)}")
+
+
+def failed(message: str) -> None:
+    """An error: the first words are red, the rest is for copying."""
+    console.print(f"[bold red]error:[/bold red] {escape(message)}")
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table; columns after the first are aligned to the right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console.print(table)
+
+
+def size(amount: float) -> str:
+    """Bytes for people: 1.2 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(amount) < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 1 h 02 min, 3 min 05 s, 12 s."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+class ShardProgress:
+    """Shows the engine's steps (implements `pipeline.progress.Progress`)."""
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._bar = TaskID(0)
+        self._started = 0.0
+        self._last_line = 0.0
+        self._documents = self._bytes = self._weight_done = self._weights = 0
+
+    def begin(self, label: str, weights: int, finished: int, tasks: int) -> None:
+        """A step starts."""
+        self._started = self._last_line = time.monotonic()
+        self._documents = self._bytes = self._weight_done = 0
+        self._weights = max(1, weights - finished)
+        skipped = f" ({finished / weights:.0%} is done already)" if finished else ""
+        if console.is_terminal:
+            self._bars = Progress(
+                TextColumn("  {task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=False,
+            )
+            self._bars.start()
+            self._bar = self._bars.add_task(escape(label + skipped), total=tasks, rate="")
+        else:
+            console.print(f"  {escape(label)}: {tasks} shards{skipped}")
+
+    def advance(self, label: str, weight: int, record: dict[str, Any]) -> None:
+        """A shard is finished."""
+        self._documents += record.get("documents", 0)
+        self._bytes += record.get("text_bytes", 0)
+        self._weight_done += weight
+        elapsed = max(1e-3, time.monotonic() - self._started)
+        rate = f"{self._documents / elapsed:,.0f} documents/s, {self._bytes / elapsed / 1e6:.1f} MB/s"
+        if self._bars is not None:
+            self._bars.update(self._bar, advance=1, rate=rate if self._documents else "")
+        elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
+            self._last_line = time.monotonic()
+            left = elapsed * (self._weights - self._weight_done) / max(1, self._weight_done)
+            share = self._weight_done / self._weights
+            console.print(f"  {escape(label)}: {share:.0%}, {rate}, {duration(left)} left")
+
+    def end(self, label: str) -> None:
+        """The step has ended."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+    def say(self, message: str) -> None:
+        """One line."""
+        console.print(f"  {escape(message)}")

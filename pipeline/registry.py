@@ -1,0 +1,68 @@
+"""The names that a recipe may use for sources and stages, and the classes behind them.
+
+The classes are the documentation: `gptmill stages` prints their docstrings and fields. A stage of the user's own is
+named by its place, `my_package.my_module:MyFilter`. A module is imported when a recipe uses it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+from pipeline.sources.source import Source
+from pipeline.stage import Stage
+
+Kind = TypeVar("Kind", Source, Stage)
+
+SOURCES = {
+    "jsonl": "pipeline.sources.jsonl:JsonLines",
+    "parquet": "pipeline.sources.parquet:Parquet",
+    "python-docs": "pipeline.sources.python_docs:PythonDocs",
+    "text": "pipeline.sources.text:TextFiles",
+}
+STAGES = {
+    "language": "pipeline.filters.language:Language",
+    "gopher_quality": "pipeline.filters.gopher_quality:GopherQuality",
+    "gopher_repetition": "pipeline.filters.gopher_repetition:GopherRepetition",
+    "perplexity": "pipeline.filters.perplexity:Perplexity",
+    "exact_dedup": "pipeline.dedup.exact:ExactDedup",
+    "minhash_dedup": "pipeline.dedup.minhash:MinHashDedup",
+    "pii": "pipeline.pii.stage:Pii",
+}
+
+
+def source_class(name: str) -> type[Source]:
+    """The class of a source kind.
+
+    Raises:
+        LookupError: there is no such source; the message lists those there are.
+    """
+    return _load(name, SOURCES, Source, "source")
+
+
+def stage_class(name: str) -> type[Stage]:
+    """The class of a stage, ours by name or the user's by `module:Class`.
+
+    Raises:
+        LookupError: there is no such stage; the message lists those there are.
+    """
+    return _load(name, STAGES, Stage, "stage")
+
+
+def _load(name: str, known: dict[str, str], base: type[Kind], what: str) -> type[Kind]:
+    place = known.get(name, name)
+    if ":" not in place:
+        raise LookupError(f"there is no {what} `{name}`; known: {', '.join(sorted(known))}; your own: module:Class")
+    module_name, class_name = place.split(":", 1)
+    if (here := str(Path.cwd())) not in sys.path:
+        # A user's own stage usually lies beside the recipe, in the folder the command is run from.
+        sys.path.append(here)
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError) as fault:
+        raise LookupError(f"{what} `{name}` cannot be loaded: {fault}") from fault
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise LookupError(f"{what} `{name}` is no subclass of {base.__module__}.{base.__name__}")
+    return found
