@@ -1,0 +1,1 @@
+"""Question and answer pairs made from the corpus, for finetuning."""
