@@ -304,13 +304,12 @@ class TrainingJob(Settings):
 
     @field_validator("settings", mode="wrap")
     @classmethod
-    def _choose_settings(
-        cls, given: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo
-    ) -> TrainingSettings:
+    def _choose_settings(cls, given: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> TrainingSettings:
         if info.data.get("kind") == "finetune":
             from trainer.finetune.settings import FinetuneSettings  # imports this module
 
-            return FinetuneSettings.model_validate(given)
+            finetune: TrainingSettings = FinetuneSettings.model_validate(given)
+            return finetune
         return PretrainSettings.model_validate(given)
 
     @model_validator(mode="after")

@@ -1,0 +1,75 @@
+"""What the trainer can be told, and what it refuses."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from trainer.settings import ModelSettings, PretrainSettings, TrainingJob
+
+
+def test_a_preset_gives_the_shape_and_explicit_fields_override_it() -> None:
+    model = ModelSettings.model_validate({"preset": "gpt2-124m", "layers": 3})
+    assert (model.layers, model.width, model.positions, model.bias) == (3, 768, "learned", True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"preset": "gpt9"}, "gpt9.*known: gpt2-124m"),
+        ({"layers": 2, "width": 30, "heads": 4}, "width 30 is not divisible by heads 4"),
+        ({"layers": 2, "width": 32, "heads": 4, "kv_heads": 3}, "not divisible by kv_heads 3"),
+        ({"layers": 2, "width": 20, "heads": 4}, "even head width"),
+        ({"width": 20, "heads": 4}, "layers"),
+        ({"preset": "gpt2-124m", "depth": 3}, "depth"),
+    ],
+)
+def test_an_impossible_model_is_refused_with_the_reason(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ModelSettings.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": 3, "tokens": 9}, "only one of steps, epochs and tokens"),
+        ({"deepspeed_extra": {"fp16": {}}}, "may not set fp16"),
+        ({"optimizer": {"lr": 0.0}}, "greater than 0"),
+        ({"optimizer": {"lr": float("nan")}}, "lr"),
+        ({"zero": 4}, "zero"),
+    ],
+)
+def test_impossible_training_settings_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        PretrainSettings.model_validate(fields)
+
+
+def test_the_length_of_a_run_follows_from_steps_epochs_or_tokens() -> None:
+    def steps(**fields: Any) -> int:
+        return PretrainSettings(global_batch_tokens=64, **fields).total_steps(rows=100, context_length=16)
+
+    assert (steps(steps=7), steps(tokens=1000), steps(epochs=2.0), steps()) == (7, 15, 50, 25)
+
+
+def test_a_global_batch_that_is_no_whole_number_of_rows_suggests_the_nearest() -> None:
+    with pytest.raises(ValueError, match="100 is no multiple of the context length 64; the nearest is 128"):
+        PretrainSettings(global_batch_tokens=100).rows_per_step(context_length=64)
+
+
+def test_a_job_survives_its_file() -> None:
+    job = TrainingJob(
+        kind="pretrain",
+        directory="run/pretrain",
+        tokens="run/tokens",
+        tokenizer="run/tokenizer/tokenizer.json",
+        model=ModelSettings.model_validate({"preset": "modern-3m"}),
+        settings=PretrainSettings(steps=3),
+    )
+    assert TrainingJob.model_validate_json(job.model_dump_json()) == job
+
+
+def test_settings_load_neither_torch_nor_deepspeed() -> None:
+    check = "import sys, trainer.settings; sys.exit(bool({'torch', 'deepspeed', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
