@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Any
@@ -131,23 +132,31 @@ def open_table(url: str) -> pa.Table:
     Raises:
         UserError: the file is truncated or is no Arrow stream.
     """
-    try:
+    with _damage_explained(url):
         if storage.is_local(url):
             return pa.ipc.open_stream(pa.memory_map(str(storage.local_path(url)))).read_all()
         return pa.ipc.open_stream(pa.py_buffer(storage.read_bytes(url))).read_all()
-    except pa.ArrowInvalid as fault:
-        raise UserError(
-            f"{url} is damaged or is no Arrow stream ({fault}): remove it and run the same command again"
-        ) from fault
 
 
 def read_batches(url: str) -> Iterator[pa.Table]:
     """The record batches of an Arrow IPC stream file, one at a time."""
+    with _damage_explained(url), storage.open_binary(url) as file, pa.ipc.open_stream(file) as stream:
+        for batch in stream:
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _damage_explained(url: str) -> Iterator[None]:
+    """Name the file that cannot be decoded.
+
+    Of a file that ends within a batch pyarrow says `OSError` without a number; with one it is the system's and may
+    pass when tried again.
+    """
     try:
-        with storage.open_binary(url) as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                yield pa.Table.from_batches([batch])
-    except pa.ArrowInvalid as fault:
+        yield
+    except (pa.ArrowInvalid, OSError) as fault:
+        if isinstance(fault, OSError) and fault.errno is not None:
+            raise
         raise UserError(
             f"{url} is damaged or is no Arrow stream ({fault}): remove it and run the same command again"
         ) from fault
