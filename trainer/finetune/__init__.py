@@ -1,0 +1,1 @@
+"""Conversations to a model that answers: template, loss mask, data."""

@@ -1,0 +1,1 @@
+"""A finished model to text: sampling, streaming, chat."""
