@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline import storage
+from pipeline.corpus import CORPUS_MANIFEST
 from pipeline.shard import Shard, StageDirectory
 
-CORPUS_MANIFEST = "manifest.json"
 SHARD_LIMIT = 256
 """Shards that the report reads: enough for its figures, bounded whatever the size of the corpus."""
 
