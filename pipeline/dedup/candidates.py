@@ -1,0 +1,92 @@
+"""Candidate pairs of near-duplicates: band keys of every shard, then equal keys of every partition.
+
+A bucket (documents with an equal key) of n documents gives at most 2n pairs, not n^2/2: each document with the
+bucket's first and with the one before it. One document repeated a million times so costs two million pairs, and two
+twins are still joined when the bucket's first is a stranger to both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import storage
+from pipeline.dedup.numbering import NumberedCorpus
+from pipeline.dedup.partitions import read_partitions, write_partitions
+from pipeline.dedup.shingles import shingles
+from pipeline.dedup.signatures import Permutations, band_keys
+from pipeline.shard import read_batches, shard_name
+
+_BANDS_SCHEMA = pa.schema([("key", pa.uint64()), ("document", pa.int64())])
+PAIRS_SCHEMA = pa.schema([("first", pa.int64()), ("second", pa.int64())])
+"""Numbers of two documents, the smaller first."""
+
+
+def write_bands(
+    directory: str,
+    path: str,
+    shard: int,
+    first: int,
+    partitions: int,
+    content: str,
+    bands: int,
+    rows: int,
+    shingle_words: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Task: the band keys of one shard's documents, partitioned by key."""
+    permutations = Permutations(bands * rows, seed)
+    keys = [np.empty((0, bands), np.uint64)]
+    for batch in read_batches(path):
+        signatures = permutations.signatures(shingles(batch["text"].to_pylist(), shingle_words))
+        keys.append(band_keys(signatures, bands, rows))
+    flat = np.concatenate(keys).reshape(-1)
+    documents = np.repeat(np.arange(first, first + len(flat) // bands), bands)
+    table = pa.table([flat, documents], schema=_BANDS_SCHEMA)
+    name = f"{shard_name(shard)}.arrow"
+    partition = (flat % np.uint64(partitions)).astype(np.int64)
+    return {"files": {name: write_partitions(storage.join(directory, name), table, partition, partitions, content)}}
+
+
+def write_pairs(
+    directory: str, corpus: str, bands: str, partition: int, partitions: int, content: str, pairs_content: str
+) -> dict[str, Any]:
+    """Task: the candidate pairs of one partition of the keys, partitioned by the shard of the second document."""
+    numbered = NumberedCorpus(corpus)
+    files = [storage.join(bands, f"{shard_name(shard)}.arrow") for shard in range(numbered.shards)]
+    table = read_partitions(files, partition, partitions, content)
+    first, second = bucket_pairs(table["key"].to_numpy(), table["document"].to_numpy())
+    name = f"partition-{partition:05d}.arrow"
+    sha256 = write_partitions(
+        storage.join(directory, name),
+        pa.table([first, second], schema=PAIRS_SCHEMA),
+        numbered.shard_of(second),
+        numbered.shards,
+        pairs_content,
+    )
+    return {"files": {name: sha256}, "pairs": len(first)}
+
+
+def bucket_pairs(keys: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of documents with an equal key, each pair once, ascending, the smaller document first."""
+    order = np.lexsort((documents, keys))
+    keys, documents = keys[order], documents[order]
+    follows = np.flatnonzero(keys[1:] == keys[:-1]) + 1
+    is_start = np.ones(len(keys), bool)
+    is_start[follows] = False
+    start_of = np.maximum.accumulate(np.where(is_start, np.arange(len(keys)), 0))
+    first = np.concatenate([documents[follows - 1], documents[start_of[follows]]])
+    return unique_pairs(first, np.concatenate([documents[follows]] * 2))
+
+
+def unique_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs without repetition, in ascending order."""
+    order = np.lexsort((second, first))
+    first, second = first[order], second[order]
+    fresh = np.ones(len(first), bool)
+    fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    # Two bands of one document may have equal keys only by an accident of the hash.
+    fresh &= first != second
+    return first[fresh], second[fresh]

@@ -1,0 +1,211 @@
+"""Near-duplicate removal by MinHash and locality-sensitive hashing: of similar documents only the first is kept.
+
+    signatures -> band keys (a file a shard) -> candidate pairs (a file a partition of the keys)
+    -> verified pairs (a file a shard) -> groups (one file) -> removals (a file a shard) -> the applying stage
+
+Every phase runs out of core: memory is bounded by a shard, by a partition of the keys, or (groups) by 8 bytes a
+document. The first document of a group in corpus order is kept, whatever the order in which tasks ended.
+
+Decisions: word 5-grams and 112 permutations, as published for RefinedWeb and FineWeb (14 bands x 8 rows at 0.8).
+Candidates are verified by true Jaccard similarity, so bands only decide how many twins are found, never wrongly
+remove a document.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from pipeline import storage
+from pipeline.dedup import candidates, verification
+from pipeline.dedup.numbering import NumberedCorpus
+from pipeline.dedup.removals import RemoveDuplicates, plan_removals
+from pipeline.dedup.signatures import choose_bands
+from pipeline.shard import StageDirectory, fingerprint, shard_name
+from pipeline.stage import DocumentStage, Runner, SurveyStage, Task
+
+_PERMUTATIONS = 112
+
+
+class MinhashDedup(SurveyStage):
+    """Keeps the first of all documents with nearly the same text."""
+
+    name = "minhash_dedup"
+
+    threshold: float = Field(default=0.8, gt=0.0, le=1.0)
+    """Jaccard similarity of the sets of shingles from which two documents are duplicates; 0.8 is the usual choice."""
+    bands: int | None = Field(default=None, ge=1, le=1000)
+    """Bands of a signature; by default what fits the threshold best with 112 permutations (14 at 0.8)."""
+    rows: int | None = Field(default=None, ge=1, le=1000)
+    """Values in a band; set both or neither of `bands` and `rows` (8 at 0.8)."""
+    shingle_words: int = Field(default=5, ge=1, le=100)
+    """Words in a shingle; characters in scripts without spaces."""
+    verify: bool = True
+    """Compute the true similarity of candidates; otherwise whatever shares a band counts as a duplicate."""
+    seed: int = Field(default=1, ge=0, lt=1 << 32)
+    """Seed of the permutations, as in `datasketch.MinHash`."""
+    partition_keys: int = Field(default=16_000_000, ge=1)
+    """Band keys that one reducer handles: about 100 bytes of memory each. Changes no result."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> MinhashDedup:
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("set both `bands` and `rows`, or neither to have them chosen from `threshold`")
+        return self
+
+    def banding(self) -> tuple[int, int]:
+        """Bands and rows as used."""
+        if self.bands is None or self.rows is None:
+            return choose_bands(self.threshold, _PERMUTATIONS)
+        return self.bands, self.rows
+
+    def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
+        """Find the groups of near-duplicates, plan the removals."""
+        plan = _Plan(self, corpus, directory, runner)
+        stamp = plan.write_bands()
+        stamp = plan.write_pairs(stamp)
+        if self.verify:
+            stamp = plan.write_verified(stamp)
+        stamp = plan.write_groups(stamp)
+        removals = storage.join(directory, "removals")
+        result = plan_removals(
+            runner,
+            f"{self.name}: removals",
+            removals,
+            corpus.url,
+            [storage.join(directory, "groups", "groups.arrow")],
+            plan.content("groups"),
+            stamp,
+            self.shingle_words,
+        )
+        return RemoveNearDuplicates(directory=removals, result=result, threshold=self.threshold)
+
+
+class RemoveNearDuplicates(RemoveDuplicates):
+    """Applies what `minhash_dedup` found."""
+
+    name = "minhash_dedup"
+    rule: ClassVar[str] = "near_duplicate"
+
+
+class _Plan:
+    """The tasks of the survey, phase by phase; each phase takes and returns a fingerprint of the files before it."""
+
+    def __init__(self, settings: MinhashDedup, corpus: StageDirectory, directory: str, runner: Runner) -> None:
+        self._settings = settings
+        self._corpus = corpus
+        self._numbered = NumberedCorpus(corpus.url)
+        self._directory = directory
+        self._runner = runner
+        self._bands, self._rows = settings.banding()
+        keys = self._numbered.documents * self._bands
+        self._partitions = -(-keys // settings.partition_keys) or 1
+        self._stamp = fingerprint(settings.fingerprint(), corpus.fingerprint, self._bands, self._rows)
+
+    def content(self, phase: str) -> str:
+        """What the files of a phase say they hold."""
+        return f"minhash {phase} {self._stamp}"
+
+    def write_bands(self) -> str:
+        arguments = {
+            "partitions": self._partitions,
+            "content": self.content("bands"),
+            "bands": self._bands,
+            "rows": self._rows,
+            "shingle_words": self._settings.shingle_words,
+            "seed": self._settings.seed,
+        }
+        tasks = [
+            Task(
+                key=shard_name(index),
+                function=candidates.write_bands,
+                arguments={
+                    "directory": self._folder("bands"),
+                    "path": self._numbered.paths[index],
+                    "shard": index,
+                    "first": int(self._numbered.starts[index]),
+                    **arguments,
+                },
+                inputs=fingerprint(arguments, index),
+                weight=max(1, shard.text_bytes),
+            )
+            for index, shard in enumerate(self._corpus.shards)
+        ]
+        return self._run("bands", tasks)
+
+    def write_pairs(self, stamp: str) -> str:
+        arguments = {"partitions": self._partitions, "content": self.content("bands")}
+        tasks = [
+            Task(
+                key=f"partition-{partition:05d}",
+                function=candidates.write_pairs,
+                arguments={
+                    "directory": self._folder("pairs"),
+                    "corpus": self._corpus.url,
+                    "bands": self._folder("bands"),
+                    "partition": partition,
+                    "pairs_content": self.content("pairs"),
+                    **arguments,
+                },
+                inputs=fingerprint(stamp, arguments, partition),
+            )
+            for partition in range(self._partitions)
+        ]
+        return self._run("pairs", tasks)
+
+    def write_verified(self, stamp: str) -> str:
+        arguments = {
+            "content": self.content("pairs"),
+            "verified_content": self.content("verified"),
+            "shingle_words": self._settings.shingle_words,
+            "threshold": self._settings.threshold,
+        }
+        tasks = [
+            Task(
+                key=shard_name(shard),
+                function=verification.write_verified,
+                arguments={
+                    "directory": self._folder("verified"),
+                    "corpus": self._corpus.url,
+                    "pairs": self._pair_files(),
+                    "shard": shard,
+                    **arguments,
+                },
+                inputs=fingerprint(stamp, arguments, shard),
+            )
+            for shard in range(self._numbered.shards)
+        ]
+        return self._run("verified", tasks)
+
+    def write_groups(self, stamp: str) -> str:
+        if self._settings.verify:
+            names = [f"{shard_name(shard)}.arrow" for shard in range(self._numbered.shards)]
+            pairs, partitions = [storage.join(self._folder("verified"), name) for name in names], 1
+        else:
+            pairs, partitions = self._pair_files(), self._numbered.shards
+        task = Task(
+            key="groups",
+            function=verification.write_groups,
+            arguments={
+                "directory": self._folder("groups"),
+                "corpus": self._corpus.url,
+                "pairs": pairs,
+                "partitions": partitions,
+                "content": self.content("verified" if self._settings.verify else "pairs"),
+                "groups_content": self.content("groups"),
+            },
+            inputs=fingerprint(stamp, self.content("groups")),
+        )
+        return self._run("groups", [task])
+
+    def _pair_files(self) -> list[str]:
+        folder = self._folder("pairs")
+        return [storage.join(folder, f"partition-{partition:05d}.arrow") for partition in range(self._partitions)]
+
+    def _folder(self, phase: str) -> str:
+        return storage.join(self._directory, phase)
+
+    def _run(self, phase: str, tasks: list[Task]) -> str:
+        records = self._runner.map(self._folder(phase), f"{self._settings.name}: {phase}", tasks)
+        return fingerprint([record["files"] for record in records])

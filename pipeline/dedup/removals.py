@@ -1,0 +1,175 @@
+"""From groups of equal documents to the stage that removes all but the first of each.
+
+The last step of every deduplication: groups (partitioned by shard) become one small file a shard, which names for
+each of its rows that has a twin the kept document and the similarity to it. The applying stage reads that file and
+nothing else. A missing or damaged file stops the job; it never means "no duplicates".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline import storage
+from pipeline.dedup.numbering import NumberedCorpus
+from pipeline.dedup.partitions import read_partition, read_partitions, write_partitions
+from pipeline.dedup.shingles import jaccard, shingles
+from pipeline.shard import fingerprint, shard_name
+from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, Task
+
+GIANT_GROUP = 1000
+"""A group of at least so many documents is worth a look: it may be a chain of boilerplate, not one document."""
+
+GROUPS_SCHEMA = pa.schema([("document", pa.int64()), ("kept", pa.int64()), ("size", pa.int64())])
+"""One row for each document that has a twin, the kept one (its own `kept`) included; `size` is the group's."""
+
+_REMOVALS_SCHEMA = pa.schema(
+    [("row", pa.int64()), ("kept_id", pa.string()), ("similarity", pa.float64()), ("size", pa.int64())]
+)
+
+
+def groups_table(document: np.ndarray, kept: np.ndarray, size: np.ndarray) -> pa.Table:
+    """Rows of `GROUPS_SCHEMA` from equally long int64 arrays."""
+    return pa.table([document, kept, size], schema=GROUPS_SCHEMA)
+
+
+def plan_removals(
+    runner: Runner,
+    label: str,
+    directory: str,
+    corpus: str,
+    groups: list[str],
+    content: str,
+    inputs: str,
+    shingle_words: int | None,
+) -> str:
+    """Write the removals of every shard below `directory`; returns a fingerprint of them all.
+
+    Args:
+        runner: Runs one task a shard.
+        label: Name of the step, for progress.
+        directory: Where the removal files go.
+        corpus: The stage directory that was searched for duplicates.
+        groups: Files of `GROUPS_SCHEMA`, partitioned by shard.
+        content: What the groups' files say they hold.
+        inputs: Fingerprint of the groups.
+        shingle_words: Shingle size for the similarity to the kept document; None when all members are equal.
+    """
+    numbered = NumberedCorpus(corpus)
+    tasks = [
+        Task(
+            key=shard_name(shard),
+            function=write_removals,
+            arguments={
+                "directory": directory,
+                "corpus": corpus,
+                "shard": shard,
+                "groups": groups,
+                "content": content,
+                "shingle_words": shingle_words,
+            },
+            inputs=fingerprint(inputs, shard, shingle_words),
+        )
+        for shard in range(numbered.shards)
+    ]
+    return fingerprint([record["files"] for record in runner.map(directory, label, tasks)])
+
+
+def write_removals(
+    directory: str, corpus: str, shard: int, groups: list[str], content: str, shingle_words: int | None
+) -> dict[str, Any]:
+    """Task: look up ids and similarities of what is removed from one shard."""
+    numbered = NumberedCorpus(corpus)
+    rows = read_partitions(groups, shard, numbered.shards, content)
+    document, kept, size = (rows[name].to_numpy() for name in GROUPS_SCHEMA.names)
+    removed = document != kept
+    by_kept = np.lexsort((document[removed], kept[removed]))
+    kept_id: list[str | None] = [None] * len(document)
+    similarity: list[float | None] = [None] * len(document)
+    places = np.flatnonzero(removed)[by_kept]
+    values = _similarities(numbered, document[places], kept[places], shingle_words)
+    for place, identity, value in zip(places.tolist(), numbered.column("id", kept[places]), values, strict=True):
+        kept_id[place], similarity[place] = identity, value
+    table = pa.table(
+        {"row": document - numbered.starts[shard], "kept_id": kept_id, "similarity": similarity, "size": size},
+        schema=_REMOVALS_SCHEMA,
+    ).sort_by("row")
+    name = f"{shard_name(shard)}.arrow"
+    sha256 = write_partitions(
+        storage.join(directory, name), table, np.zeros(len(table), np.int64), 1, _removals_content(shard)
+    )
+    return {"files": {name: sha256}, "removed": int(removed.sum())}
+
+
+def _similarities(
+    numbered: NumberedCorpus, documents: np.ndarray, kept: np.ndarray, shingle_words: int | None
+) -> list[float]:
+    """Jaccard similarity of each document to the one kept for it; pairs come sorted by the kept one."""
+    if shingle_words is None:
+        return [1.0] * len(documents)
+    values: list[float] = []
+    previous, of_kept = -1, np.empty(0, np.uint64)
+    for document, other in zip(documents.tolist(), kept.tolist(), strict=True):
+        if other != previous:
+            previous = other
+            of_kept = shingles(numbered.column("text", np.array([other])), shingle_words).of(0)
+        values.append(jaccard(of_kept, shingles(numbered.column("text", np.array([document])), shingle_words).of(0)))
+    return values
+
+
+def _removals_content(shard: int) -> str:
+    return f"removals of {shard_name(shard)}"
+
+
+@lru_cache(maxsize=4)
+def _removals(url: str, result: str, content: str) -> dict[str, list[Any]]:
+    columns: dict[str, list[Any]] = read_partition(url, 0, 1, content).to_pydict()
+    return columns
+
+
+class RemoveDuplicates(DocumentStage):
+    """Drops the documents that a survey found to have an earlier twin.
+
+    The rule of a document that is less similar to the kept one than the threshold (others of the group stand between
+    the two) ends with `_indirect`.
+    """
+
+    rule: ClassVar[str]
+    """Rule named in the drop log."""
+
+    directory: str = Field(exclude=True)
+    """Where the removals lie; no part of the fingerprint, so that a run directory can be moved."""
+    result: str
+    """Fingerprint of all removals: another result makes the following shards be done again."""
+    threshold: float
+    """Similarity from which documents count as duplicates, 0..1."""
+
+    def apply(self, documents: pa.Table, position: Position) -> Outcome:
+        """Drop the rows that the survey named; count kept documents that have twins."""
+        drops, groups, giants = Drops(), 0, 0
+        if documents.num_rows:
+            name = f"{shard_name(position.shard)}.arrow"
+            removals = _removals(storage.join(self.directory, name), self.result, _removals_content(position.shard))
+            begin, end = np.searchsorted(
+                removals["row"], [position.first_row, position.first_row + documents.num_rows]
+            ).tolist()
+            for place in range(begin, end):
+                kept_id, similarity = removals["kept_id"][place], removals["similarity"][place]
+                if kept_id is None:
+                    groups += 1
+                    giants += removals["size"][place] >= GIANT_GROUP
+                    continue
+                drops.add(
+                    removals["row"][place] - position.first_row,
+                    self.rule if similarity >= self.threshold else f"{self.rule}_indirect",
+                    similarity,
+                    self.threshold,
+                    kept_id=kept_id,
+                    similarity=similarity,
+                )
+        counts = {"groups_of_duplicates": groups, f"groups_of_{GIANT_GROUP}_or_more": giants}
+        return Outcome(documents, drops, {name: count for name, count in counts.items() if count})

@@ -1,0 +1,65 @@
+"""Small corpora for the tests of deduplication, and what applying a decision to them leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from pipeline.shard import (
+    FORMAT_VERSION,
+    MANIFEST,
+    ArrowWriter,
+    StageDirectory,
+    documents_table,
+    fingerprint,
+    read_batches,
+    shard_name,
+)
+from pipeline.stage import DocumentStage, Position
+
+
+def write_corpus(directory: Path, shards: Sequence[Sequence[dict[str, Any] | str]]) -> StageDirectory:
+    """A finished stage directory; a plain text becomes a document with an id made from its place."""
+    entries = []
+    for index, documents in enumerate(shards):
+        rows = [
+            {"id": f"{index}-{row}", "text": document, "source": "test"} if isinstance(document, str) else document
+            for row, document in enumerate(documents)
+        ]
+        name = shard_name(index)
+        with storage.write_atomically(str(directory / f"{name}.arrow")) as file:
+            writer = ArrowWriter(file, documents_table([]).schema)
+            # Several batches a shard, so that a batch does not begin at row 0.
+            for begin in range(0, len(rows), 7):
+                writer.write(documents_table(rows[begin : begin + 7]))
+            sha256, size = writer.close()
+        text_bytes = sum(len(row["text"].encode()) for row in rows)
+        entries.append(
+            {"name": name, "rows": len(rows), "text_bytes": text_bytes, "file_bytes": size, "sha256": sha256}
+        )
+    storage.write_json(
+        str(directory / MANIFEST),
+        {"format_version": FORMAT_VERSION, "fingerprint": fingerprint(entries), "shards": entries},
+    )
+    return StageDirectory(str(directory))
+
+
+def apply_to(corpus: StageDirectory, stage: DocumentStage) -> dict[str, tuple[Any, ...]]:
+    """What the stage drops: (rule, value, threshold, kept_id, similarity) by document id."""
+    dropped = {}
+    for index, shard in enumerate(corpus.shards):
+        first_row = 0
+        for batch in read_batches(corpus.path(shard)):
+            outcome = stage.apply(batch, Position(index, first_row))
+            assert outcome.documents.num_rows == batch.num_rows
+            for row, reason in outcome.drops.items():
+                dropped[batch["id"][row].as_py()] = reason
+            first_row += batch.num_rows
+    return dropped
+
+
+def output_of(directory: Path) -> dict[str, bytes]:
+    """All artefacts of a survey by name, without the records."""
+    return {str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*.arrow"))}

@@ -1,0 +1,41 @@
+"""Components: equal to a plain search, in any order, and quick on chains and stars."""
+
+import random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.dedup.components import Components
+
+
+def obvious_roots(count: int, pairs: list[tuple[int, int]]) -> list[int]:
+    label = list(range(count))
+    for first, second in pairs:
+        old, new = max(label[first], label[second]), min(label[first], label[second])
+        label = [new if value == old else value for value in label]
+    return label
+
+
+members = st.integers(0, 19)
+
+
+@given(st.lists(st.lists(st.tuples(members, members), max_size=12), max_size=5), st.randoms())
+def test_roots_are_the_smallest_members_whatever_the_order(
+    parts: list[list[tuple[int, int]]], chance: random.Random
+) -> None:
+    expected = obvious_roots(20, [pair for part in parts for pair in part])
+    chance.shuffle(parts)
+    components = Components(20)
+    for part in parts:
+        pairs = np.array(part, np.int64).reshape(-1, 2)
+        components.join(pairs[:, 0], pairs[:, 1])
+    assert components.roots(np.arange(20)).tolist() == expected
+
+
+def test_a_chain_of_a_hundred_thousand_is_one_component() -> None:
+    chain = np.random.default_rng(0).permutation(100_000)
+    components = Components(len(chain))
+    for part in np.array_split(np.arange(len(chain) - 1), 7):
+        components.join(chain[part], chain[part + 1])
+    assert not components.roots(np.arange(len(chain))).any()

@@ -1,0 +1,192 @@
+"""Near-duplicates: found as brute force finds them, kept by order, verified, never lost silently."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pipeline.dedup.minhash import MinhashDedup
+from pipeline.dedup.shingles import jaccard, shingles
+from pipeline.errors import ShardsFailed
+from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
+from tests.pipeline.runner import SerialRunner
+
+
+def survey(tmp_path: Path, shards: list[list[str]], runner: SerialRunner | None = None, **settings: object):  # type: ignore[no-untyped-def]
+    corpus = write_corpus(tmp_path / "corpus", shards)
+    stage = MinhashDedup.model_validate(settings)
+    return corpus, stage.survey(corpus, str(tmp_path / "survey"), runner or SerialRunner())
+
+
+def families(seed: int, count: int = 40) -> list[str]:
+    """Random texts with edited copies: from nearly equal to nearly unrelated."""
+    chance = random.Random(seed)
+    texts = []
+    for _ in range(count):
+        words = [str(chance.randrange(5000)) for _ in range(chance.randrange(20, 200))]
+        texts.append(" ".join(words))
+        for _ in range(chance.randrange(3)):
+            edited = list(words)
+            for _ in range(chance.randrange(1, 8)):
+                edited[chance.randrange(len(edited))] = str(chance.randrange(5000))
+            texts.append(" ".join(edited))
+    chance.shuffle(texts)
+    return texts
+
+
+def in_shards(texts: list[str]) -> list[list[str]]:
+    return [texts[:30], [], texts[30:31], texts[31:]]
+
+
+def brute_force(shards: list[list[str]], threshold: float) -> dict[str, str]:
+    """The kept id of each removed document, by comparing all pairs."""
+    names = [f"{index}-{row}" for index, texts in enumerate(shards) for row in range(len(texts))]
+    sets = shingles([text for texts in shards for text in texts], 5)
+    label = list(range(len(names)))
+    for second in range(len(names)):
+        for first in range(second):
+            if jaccard(sets.of(first), sets.of(second)) >= threshold:
+                old, new = max(label[first], label[second]), min(label[first], label[second])
+                label = [new if value == old else value for value in label]
+    return {names[place]: names[root] for place, root in enumerate(label) if root != place}
+
+
+@pytest.mark.parametrize("partition_keys", [50, 16_000_000])
+def test_removals_equal_brute_force_when_bands_miss_nothing(tmp_path: Path, partition_keys: int) -> None:
+    shards = in_shards(families(1))
+    corpus, stage = survey(tmp_path, shards, threshold=0.7, bands=60, rows=3, partition_keys=partition_keys)
+    dropped = apply_to(corpus, stage)
+    assert {identity: reason[3] for identity, reason in dropped.items()} == brute_force(shards, 0.7)
+    assert len(dropped) > 10
+
+
+def test_the_similarity_named_is_the_true_one_to_the_kept_document(tmp_path: Path) -> None:
+    shards = in_shards(families(2))
+    corpus, stage = survey(tmp_path, shards)
+    for identity, (rule, _, threshold, kept_id, similarity) in apply_to(corpus, stage).items():
+        texts = [shards[int(name.split("-")[0])][int(name.split("-")[1])] for name in (identity, kept_id)]
+        sets = shingles(texts, 5)
+        assert similarity == jaccard(sets.of(0), sets.of(1))
+        assert threshold == "0.8"
+        assert rule == ("near_duplicate" if similarity >= 0.8 else "near_duplicate_indirect")
+
+
+def test_a_twin_of_a_twin_is_removed_as_indirect(tmp_path: Path) -> None:
+    words = [str(number) for number in range(200)]
+    middle = [f"x{number}" for number in range(15)] + words[15:]
+    far = middle[:-15] + [f"y{number}" for number in range(15)]
+    corpus, stage = survey(tmp_path, [[" ".join(words), " ".join(far)], [" ".join(middle)]])
+    rules = {identity: reason[0] for identity, reason in apply_to(corpus, stage).items()}
+    assert rules == {"0-1": "near_duplicate_indirect", "1-0": "near_duplicate"}
+
+
+def test_without_verification_whatever_shares_a_band_goes(tmp_path: Path) -> None:
+    shards = in_shards(families(3))
+    loose = {"threshold": 0.8, "bands": 60, "rows": 2}
+    corpus, stage = survey(tmp_path / "a", shards, **loose)
+    verified = set(apply_to(corpus, stage))
+    corpus, stage = survey(tmp_path / "b", shards, **loose, verify=False)
+    unverified = set(apply_to(corpus, stage))
+    assert verified < unverified
+
+
+def test_the_order_of_tasks_changes_no_byte(tmp_path: Path) -> None:
+    def shuffled(tasks: list) -> list:  # type: ignore[type-arg]
+        return random.Random(3).sample(tasks, len(tasks))
+
+    shards = in_shards(families(4))
+    _, first = survey(tmp_path / "a", shards, partition_keys=100)
+    _, second = survey(tmp_path / "b", shards, SerialRunner(shuffled), partition_keys=100)
+    assert output_of(tmp_path / "a" / "survey") == output_of(tmp_path / "b" / "survey")
+    assert first.fingerprint() == second.fingerprint()
+
+
+def test_the_size_of_partitions_changes_no_removal(tmp_path: Path) -> None:
+    shards = in_shards(families(5))
+    results = []
+    for name, keys in (("a", 20), ("b", 500), ("c", 10**6)):
+        corpus, stage = survey(tmp_path / name, shards, partition_keys=keys)
+        results.append(apply_to(corpus, stage))
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_document_repeated_many_times_makes_a_linear_number_of_pairs(tmp_path: Path) -> None:
+    text = " ".join(str(number) for number in range(50))
+    runner = SerialRunner()
+    corpus, stage = survey(tmp_path, [[text] * 3000, [text] * 10], runner)
+    dropped = apply_to(corpus, stage)
+    assert len(dropped) == 3009
+    assert {reason[3] for reason in dropped.values()} == {"0-0"}
+    from pipeline import storage
+
+    pairs = storage.read_json(str(tmp_path / "survey" / "pairs" / "partition-00000.json"))["pairs"]
+    assert pairs < 2 * 3010
+
+
+def test_short_documents_are_twins_only_when_their_words_are_equal(tmp_path: Path) -> None:
+    corpus, stage = survey(tmp_path, [["one two", "One, two!", "one three", "", "!!", "!! ", "单", "单"]])
+    assert {identity: reason[3] for identity, reason in apply_to(corpus, stage).items()} == {
+        "0-1": "0-0",
+        "0-5": "0-4",
+        "0-7": "0-6",
+    }
+
+
+def test_a_corpus_of_one_document_keeps_it(tmp_path: Path) -> None:
+    corpus, stage = survey(tmp_path, [["alone in the whole wide world of text"]])
+    assert apply_to(corpus, stage) == {}
+
+
+def test_ids_that_repeat_do_not_confuse_documents(tmp_path: Path) -> None:
+    texts = families(6, 3)[:2]
+    rows = [{"id": "same", "text": text, "source": "s"} for text in (texts[0], "something else entirely", texts[0])]
+    corpus = write_corpus(tmp_path / "corpus", [rows])
+    stage = MinhashDedup().survey(corpus, str(tmp_path / "survey"), SerialRunner())
+    from pipeline.shard import open_table
+    from pipeline.stage import Position
+
+    outcome = stage.apply(open_table(corpus.path(corpus.shards[0])), Position(0, 0))
+    assert [row for row, _ in outcome.drops.items()] == [2]
+
+
+def test_bands_without_rows_are_refused() -> None:
+    with pytest.raises(ValidationError, match="set both `bands` and `rows`"):
+        MinhashDedup(bands=14)
+
+
+@pytest.mark.parametrize("phase", ["bands", "pairs", "verified", "groups"])
+def test_a_truncated_file_of_any_phase_is_an_error_that_names_it(tmp_path: Path, phase: str) -> None:
+    class Careless(SerialRunner):
+        def map(self, directory, label, tasks):  # type: ignore[no-untyped-def]
+            records = super().map(directory, label, tasks)
+            if label.endswith(phase):
+                path = Path(directory, next(iter(records[-1]["files"])))
+                path.write_bytes(path.read_bytes()[:-10])
+            return records
+
+    with pytest.raises(ShardsFailed, match=rf"{phase}/.*arrow is damaged or truncated"):
+        survey(tmp_path, in_shards(families(7)), Careless())
+
+
+def test_a_second_survey_does_nothing_and_a_lost_file_is_made_again(tmp_path: Path) -> None:
+    shards = in_shards(families(8))
+    survey(tmp_path, shards)
+    before = output_of(tmp_path / "survey")
+    again = SerialRunner()
+    survey(tmp_path, shards, again)
+    assert again.executed == []
+    (tmp_path / "survey" / "bands" / "shard-00002.arrow").unlink()
+    mending = SerialRunner()
+    survey(tmp_path, shards, mending)
+    assert mending.executed == ["shard-00002"]
+    assert output_of(tmp_path / "survey") == before
+
+
+def test_buckets_link_to_the_first_and_to_the_one_before() -> None:
+    from pipeline.dedup.candidates import bucket_pairs
+
+    keys = np.array([7, 5, 7, 7, 5, 9], np.uint64)
+    first, second = bucket_pairs(keys, np.array([4, 1, 2, 9, 3, 8]))
+    assert list(zip(first.tolist(), second.tolist(), strict=True)) == [(1, 3), (2, 4), (2, 9), (4, 9)]
