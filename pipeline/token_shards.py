@@ -98,7 +98,7 @@ def encode_shard(
 ) -> dict[str, Any]:
     """Task: encode the documents of one corpus shard into `<split>/<name>.arrow` and `tails/<split>-<name>.bin`.
 
-    Returns the record: sha256 of the files, and for each split its rows, the bytes of its target tokens' text, the
+    Returns the record: sha256 of the files, documents and bytes read, and for each split its rows, the bytes of its target tokens' text, the
     tokens of the tail, and documents, tokens and bytes by source.
     """
     encoder = tokenizer_of_worker(tokenizer, tokenizer_sha256)
@@ -107,6 +107,7 @@ def encode_shard(
     sources: dict[str, dict[str, dict[str, int]]] = {split: {} for split in SPLITS}
     in_text = dict.fromkeys(special_tokens, 0)
     record: dict[str, Any] = {"files": {}, "splits": {}, "special_tokens_in_text": in_text}
+    record |= {"documents": 0, "text_bytes": 0}
     with ExitStack() as files, one_thread():
         writers = {
             split: RowWriter(
@@ -119,6 +120,8 @@ def encode_shard(
             for split in SPLITS
         }
         for table in read_batches(corpus_shard):
+            record["documents"] += table.num_rows
+            record["text_bytes"] += compute.sum(compute.binary_length(table["text"])).as_py() or 0
             for token in special_tokens:
                 in_text[token] += compute.sum(compute.count_substring(table["text"], token)).as_py() or 0
             held_out = chosen(table["text"], settings.validation_fraction, VALIDATION, settings.split_seed)
