@@ -98,8 +98,8 @@ def encode_shard(
 ) -> dict[str, Any]:
     """Task: encode the documents of one corpus shard into `<split>/<name>.arrow` and `tails/<split>-<name>.bin`.
 
-    Returns the record: sha256 of the files, documents and bytes read, and for each split its rows, the bytes of its target tokens' text, the
-    tokens of the tail, and documents, tokens and bytes by source.
+    Returns the record: sha256 of the files, documents and bytes read, and for each split its rows, the bytes of its
+    target tokens' text, the tokens of the tail, and documents, tokens and bytes by source.
     """
     encoder = tokenizer_of_worker(tokenizer, tokenizer_sha256)
     byte_lengths = token_byte_lengths(encoder)
