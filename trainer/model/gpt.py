@@ -79,7 +79,8 @@ class Block(nn.Module):
         attended_BTD: Tensor = self.attention(self.attention_norm(x_BTD), rotation, cache)
         x_BTD = x_BTD + self.dropout(attended_BTD)
         fed_BTD: Tensor = self.feed_forward(self.feed_forward_norm(x_BTD))
-        return x_BTD + self.dropout(fed_BTD)
+        x_BTD = x_BTD + self.dropout(fed_BTD)
+        return x_BTD
 
 
 def loss_sum(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:

@@ -6,13 +6,12 @@ all ranks make the same model without exchanging a byte. (Shared random streams 
 weights in other trainers.) Cost: one pass of normal draws, about 100 M values a second on one core.
 """
 
-import hashlib
-
 import torch
 from torch import Tensor
 
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.model.gpt import GPT
+from trainer.seeds import seed_of
 from trainer.settings import ModelShape
 
 
@@ -33,9 +32,3 @@ def initial_value(declaration: ParameterDeclaration, seed: int) -> Tensor:
         return torch.ones(declaration.shape)
     generator = torch.Generator().manual_seed(seed_of(seed, declaration.name))
     return torch.empty(declaration.shape).normal_(0.0, declaration.std, generator=generator)
-
-
-def seed_of(*parts: int | str) -> int:
-    """A 63-bit seed from the run's seed and what the stream is for."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

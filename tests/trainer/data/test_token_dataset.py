@@ -1,0 +1,136 @@
+"""The token dataset's reader: right rows, and a clear word for every kind of broken dataset."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import UserError
+from tests.trainer.datasets import CONTEXT, write_token_dataset
+from trainer.data.batch import TrainingData
+from trainer.data.token_dataset import TokenRows, open_token_dataset
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> tuple[Path, Path]:
+    return write_token_dataset(tmp_path)
+
+
+def opened(dataset: tuple[Path, Path], verified: Path | None = None) -> TrainingData:
+    return open_token_dataset(*dataset, verified)
+
+
+def change_manifest(tokens: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = tokens / "tokens.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def test_every_row_is_found_by_its_number_across_shards_and_record_batches(dataset: tuple[Path, Path]) -> None:
+    data = opened(dataset)
+    written = [
+        row
+        for shard in ("shard-00000", "shard-00001")
+        for row in pa.ipc.open_stream(str(dataset[0] / f"train/{shard}.arrow")).read_all()["input_ids"].to_pylist()
+    ]
+    batch = data.train.batch(range(64))
+    assert data.train.rows == 64
+    assert batch.inputs.tolist() == [row[:-1] for row in written]
+    assert batch.targets.tolist() == [row[1:] for row in written]
+    assert batch.valid_tokens == 64 * CONTEXT
+
+
+def test_rows_come_in_the_order_asked_and_wide_ids_are_read(tmp_path: Path) -> None:
+    narrow = opened(write_token_dataset(tmp_path / "narrow")).train
+    wide = opened(write_token_dataset(tmp_path / "wide", dtype="uint32")).train
+    rows = np.array([63, 0, 41, 0])
+    assert np.array_equal(narrow.batch(rows).inputs, wide.batch(rows).inputs)
+    assert narrow.batch(rows).digest() == wide.batch(rows).digest() != narrow.batch(rows[::-1]).digest()
+
+
+@pytest.mark.parametrize("row", [-1, 64])
+def test_a_row_that_is_not_there_is_an_error(dataset: tuple[Path, Path], row: int) -> None:
+    with pytest.raises(IndexError):
+        opened(dataset).train.batch([row])
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(bytes(content))
+
+
+BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "unfinished": (lambda tokens: (tokens / "tokens.json").unlink(), r"tokens.json does not exist: .*not finished"),
+    "not json": (lambda tokens: (tokens / "tokens.json").write_text("{"), r"tokens.json is not JSON"),
+    "other version": (
+        lambda tokens: change_manifest(tokens, lambda m: m.update(format_version=9)),
+        r"format version 9, this version reads 1",
+    ),
+    "other tokenizer": (
+        lambda tokens: change_manifest(tokens, lambda m: m.update(tokenizer_fingerprint="abc")),
+        r"made with another tokenizer than .*tokenizer.json",
+    ),
+    "shard missing": (
+        lambda tokens: (tokens / "train/shard-00001.arrow").unlink(),
+        r"shard-00001.arrow does not exist",
+    ),
+    "shard damaged": (lambda tokens: _flip_a_bit(tokens / "train/shard-00000.arrow"), r"shard-00000.arrow.*is damaged"),
+    "rows miscounted": (
+        lambda tokens: change_manifest(tokens, lambda m: m["splits"]["train"]["shards"][0].update(rows=41)),
+        r"shard-00000.arrow has 40 rows, tokens.json says 41",
+    ),
+    "other context": (
+        lambda tokens: change_manifest(tokens, lambda m: m.update(context_length=8)),
+        r"column input_ids is fixed_size_list.*promises fixed_size_list",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BREAKAGES)
+def test_a_broken_dataset_is_refused_naming_what_is_wrong(dataset: tuple[Path, Path], kind: str) -> None:
+    damage, message = BREAKAGES[kind]
+    damage(dataset[0])
+    with pytest.raises(UserError, match=message):
+        opened(dataset)
+
+
+def test_a_missing_tokenizer_is_named(dataset: tuple[Path, Path]) -> None:
+    dataset[1].unlink()
+    with pytest.raises(UserError, match=r"tokenizer.json does not exist"):
+        opened(dataset)
+
+
+def test_a_shard_is_hashed_once_and_again_only_when_it_changed(
+    dataset: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = tmp_path / "verified.json"
+    opened(dataset, verified)
+    hashed: list[str] = []
+    monkeypatch.setattr("pipeline.storage.sha256_of", _recording(hashed))
+    opened(dataset, verified)
+    assert [Path(path).name for path in hashed] == ["tokenizer.json"]
+    _flip_a_bit(dataset[0] / "train/shard-00001.arrow")
+    with pytest.raises(UserError, match=r"shard-00001.arrow.*is damaged"):
+        opened(dataset, verified)
+
+
+def _recording(calls: list[str]) -> Callable[[str], str]:
+    from pipeline.storage import sha256_of
+
+    def record(url: str) -> str:
+        calls.append(url)
+        return sha256_of(url)
+
+    return record
+
+
+def test_reading_needs_no_copy_of_the_shard(dataset: tuple[Path, Path]) -> None:
+    train = opened(dataset).train
+    assert isinstance(train, TokenRows)
+    assert all(not block.flags.owndata for block in train._blocks)

@@ -1,0 +1,72 @@
+"""What the loop asks of training data: rows by number, whatever they are made of.
+
+The token dataset is one source, finetuning conversations another. A source holds no cursor: the loop says which
+rows a step sees (`trainer.data.order`), so a source can neither repeat nor skip data after a resume.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready for the model: B rows of T tokens."""
+
+    inputs: npt.NDArray[np.int64]
+    """[B, T] token ids that the model is given."""
+    targets: npt.NDArray[np.int64]
+    """[B, T] token ids that it should say next."""
+    mask: npt.NDArray[np.bool_] | None = None
+    """[B, T] true where the target counts; None: everywhere."""
+
+    @property
+    def valid_tokens(self) -> int:
+        """Targets that count."""
+        return self.targets.size if self.mask is None else int(self.mask.sum())
+
+    def digest(self) -> str:
+        """SHA-256 of the content: two equal digests saw the same data."""
+        hashed = hashlib.sha256()
+        arrays: list[npt.NDArray[Any]] = [self.inputs, self.targets]
+        if self.mask is not None:
+            arrays.append(self.mask)
+        for array in arrays:
+            hashed.update(f"{array.dtype.str}{array.shape}".encode())
+            hashed.update(np.ascontiguousarray(array).data)
+        return hashed.hexdigest()
+
+
+class RowSource(Protocol):
+    """One split of a dataset."""
+
+    @property
+    def rows(self) -> int:
+        """Rows in the split."""
+
+    @property
+    def text_bytes(self) -> int | None:
+        """UTF-8 bytes of the text of all valid targets, for bits per byte; None where it has no meaning."""
+
+    def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
+        """The rows of these numbers (each in [0, rows)), in this order."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Everything a run learns from and is measured on."""
+
+    train: RowSource
+    validation: RowSource
+    fingerprint: str
+    """Changes when any row of either split changes."""
+    tokenizer_fingerprint: str
+    """SHA-256 of the tokenizer.json that made the tokens."""
+    context_length: int
+    """Tokens of a row, T."""
+    vocab_size: int
+    """Token ids are below this."""
