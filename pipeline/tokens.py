@@ -133,8 +133,12 @@ def _finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
     manifest: dict[str, Any] = storage.read_json(path)
     if manifest.get("fingerprint") != wanted:
         return None
-    files = [shard["file"] for split in manifest["splits"].values() for shard in split["shards"]]
-    return manifest if all(storage.exists(storage.join(directory, file)) for file in files) else None
+    shards = [shard for split in manifest["splits"].values() for shard in split["shards"]]
+    for shard in shards:
+        file = storage.join(directory, shard["file"])
+        if not storage.exists(file) or storage.size_of(file) != shard["file_bytes"]:
+            return None
+    return manifest
 
 
 def _tasks(
@@ -174,7 +178,7 @@ def _finish_split(
     parts = [record["splits"][split] for record in records]
     files = [f"{split}/{name}.arrow" for name in names]
     shards = [
-        {"file": file, "rows": part["rows"], "sha256": record["files"][file]}
+        _listed(directory, file, part["rows"], record["files"][file])
         for file, part, record in zip(files, parts, records, strict=True)
         if part["rows"]
     ]
@@ -182,7 +186,7 @@ def _finish_split(
     last = shard_name(len(names))
     joined = join_tails(directory, split, with_tails, last, context_length, byte_lengths, end_of_text)
     if joined["rows"]:
-        shards.append({"file": f"{split}/{last}.arrow", "rows": joined["rows"], "sha256": joined["sha256"]})
+        shards.append(_listed(directory, f"{split}/{last}.arrow", joined["rows"], joined["sha256"]))
     rows = sum(shard["rows"] for shard in shards)
     sources: dict[str, list[dict[str, int]]] = {}
     for part in parts:
@@ -197,6 +201,11 @@ def _finish_split(
         "sources": {source: _summed(entries) for source, entries in sorted(sources.items())},
         "shards": shards,
     }
+
+
+def _listed(directory: str, file: str, rows: int, sha256: str) -> dict[str, Any]:
+    size = storage.size_of(storage.join(directory, file))
+    return {"file": file, "rows": rows, "file_bytes": size, "sha256": sha256}
 
 
 def _require_rows(splits: dict[str, Any], settings: TokensSettings, corpus: StageDirectory) -> None:

@@ -186,11 +186,16 @@ def test_a_second_run_does_nothing(tokens: Path, corpus: StageDirectory, tokeniz
     assert _contents(tokens) == before
 
 
-def test_a_lost_shard_is_written_again_alone(
-    tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path
+@pytest.mark.parametrize("keep", [0, 1000], ids=["lost", "cut off"])
+def test_a_lost_or_cut_off_shard_is_written_again_alone(
+    tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path, keep: int
 ) -> None:
     copy = Path(shutil.copytree(tokens, tmp_path / "tokens"))
-    (copy / "train" / "shard-00001.arrow").unlink()
+    shard = copy / "train" / "shard-00001.arrow"
+    if keep:
+        shard.write_bytes(shard.read_bytes()[:keep])
+    else:
+        shard.unlink()
     runner = SerialRunner()
     write_tokens(SETTINGS, corpus, tokenizer, str(copy), runner)
     assert runner.executed == ["shard-00001"]
