@@ -56,15 +56,9 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = plain_text_tokenizer(tokenizer)
-        missing = [name for name in (END_OF_TEXT, TURN_START, TURN_END) if tokenizer.token_to_id(name) is None]
-        if missing:
-            raise UserError(
-                f"the tokenizer has no {' and no '.join(missing)}: chatml needs it; train the tokenizer with it in "
-                f"`tokenizer.special_tokens`"
-            )
-        self.end_of_text_id: int = tokenizer.token_to_id(END_OF_TEXT)
-        self.turn_start_id: int = tokenizer.token_to_id(TURN_START)
-        self.turn_end_id: int = tokenizer.token_to_id(TURN_END)
+        self.end_of_text_id = special_id(tokenizer, END_OF_TEXT)
+        self.turn_start_id = special_id(tokenizer, TURN_START)
+        self.turn_end_id = special_id(tokenizer, TURN_END)
         self._newline = self.encode_text("\n")
 
     def encode_text(self, text: str) -> list[int]:
@@ -88,6 +82,18 @@ class ChatTemplate:
 
     def _header(self, role: Role) -> list[int]:
         return [self.turn_start_id, *self.encode_text(f"{role}\n")]
+
+
+def special_id(tokenizer: "Tokenizer", name: str) -> int:
+    """Id of a special token.
+
+    Raises:
+        UserError: the tokenizer lacks it.
+    """
+    found = tokenizer.token_to_id(name)
+    if found is None:
+        raise UserError(f"the tokenizer has no {name}, which chatml needs: add it to `tokenizer.special_tokens`")
+    return found
 
 
 def plain_text_tokenizer(tokenizer: "Tokenizer") -> "Tokenizer":

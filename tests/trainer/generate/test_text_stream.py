@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.chat_tokenizer import SPECIAL, chat_tokenizer
+from trainer.finetune.template import special_id
 from trainer.generate.text_stream import TextStream
 
 
@@ -29,4 +30,4 @@ def test_an_unfinished_character_is_shown_as_such_at_the_end() -> None:
 
 
 def test_special_tokens_and_unknown_ids_have_no_text() -> None:
-    assert "".join(pieces([chat_tokenizer().token_to_id(name) for name in SPECIAL] + [99_999])) == ""
+    assert "".join(pieces([special_id(chat_tokenizer(), name) for name in SPECIAL] + [99_999])) == ""
