@@ -52,15 +52,11 @@ class NumberedCorpus:
     def column(self, name: str, numbers: np.ndarray) -> list[str]:
         """A text column's values of the documents, in the order of `numbers`; quick when those are ascending."""
         shards = self.shard_of(numbers)
-        values: list[str] = []
-        begin = 0
-        for end in [*(np.flatnonzero(np.diff(shards)) + 1).tolist(), len(numbers)]:
-            if end > begin:
-                shard = int(shards[begin])
-                rows = pa.array(numbers[begin:end] - self.starts[shard])
-                values += self._table(shard)[name].take(rows).to_pylist()
-            begin = end
-        return values
+        rows = numbers - self.starts[shards]
+        # Row by row: `take` would first join all batches of the shard, which reads the whole of it.
+        return [
+            self._table(shard)[name][row].as_py() for shard, row in zip(shards.tolist(), rows.tolist(), strict=True)
+        ]
 
     def _table(self, shard: int) -> pa.Table:
         if shard not in self._tables:

@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
 from tests.pipeline.runner import SerialRunner
 
 
-def survey(tmp_path: Path, shards: list[list[str]], runner: SerialRunner | None = None, **settings: object):  # type: ignore[no-untyped-def]
+def survey(tmp_path: Path, shards: list[list[str]], runner: SerialRunner | None = None, **settings: Any):  # type: ignore[no-untyped-def]
     corpus = write_corpus(tmp_path / "corpus", shards)
     stage = ExactDedup.model_validate(settings)
     return corpus, stage.survey(corpus, str(tmp_path / "survey"), runner or SerialRunner())

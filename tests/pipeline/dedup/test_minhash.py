@@ -2,6 +2,7 @@
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
 from tests.pipeline.runner import SerialRunner
 
 
-def survey(tmp_path: Path, shards: list[list[str]], runner: SerialRunner | None = None, **settings: object):  # type: ignore[no-untyped-def]
+def survey(tmp_path: Path, shards: list[list[str]], runner: SerialRunner | None = None, **settings: Any):  # type: ignore[no-untyped-def]
     corpus = write_corpus(tmp_path / "corpus", shards)
     stage = MinhashDedup.model_validate(settings)
     return corpus, stage.survey(corpus, str(tmp_path / "survey"), runner or SerialRunner())
@@ -84,7 +85,7 @@ def test_a_twin_of_a_twin_is_removed_as_indirect(tmp_path: Path) -> None:
 
 def test_without_verification_whatever_shares_a_band_goes(tmp_path: Path) -> None:
     shards = in_shards(families(3))
-    loose = {"threshold": 0.8, "bands": 60, "rows": 2}
+    loose: dict[str, Any] = {"threshold": 0.8, "bands": 60, "rows": 2}
     corpus, stage = survey(tmp_path / "a", shards, **loose)
     verified = set(apply_to(corpus, stage))
     corpus, stage = survey(tmp_path / "b", shards, **loose, verify=False)
