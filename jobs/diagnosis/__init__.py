@@ -1,0 +1,1 @@
+"""What `gptmill doctor` looks at, one file a subject."""
