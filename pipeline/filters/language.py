@@ -133,6 +133,5 @@ def _model() -> Any:
         model = fasttext.load_model(str(model_path()))
         float(model.predict("This line is English.")[1][0])
     except (ImportError, AttributeError, ValueError, TypeError) as fault:
-        raise UserError(f"stage language: the installed module fasttext is broken ({fault}); {remedy}") from
-        fault
+        raise UserError(f"stage language: the module fasttext is broken ({fault}); {remedy}") from fault
     return model
