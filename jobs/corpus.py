@@ -13,7 +13,9 @@ from pipeline.shard import StageDirectory
 def make_corpus(job: Job) -> StageDirectory:
     """Build the corpus, or find it built; shows the funnel."""
     recipe = job.recipe
-    headline("corpus", " -> ".join([source.label for source in recipe.sources] + [stage.name for stage in recipe.stages]))
+    headline(
+        "corpus", " -> ".join([source.label for source in recipe.sources] + [stage.name for stage in recipe.stages])
+    )
     before = job.engine.tasks_done
     manifest = build_corpus(recipe.sources, recipe.stages, job.run.corpus, job.engine, recipe.max_bad_fraction)
     worked = job.engine.tasks_done - before
@@ -50,5 +52,3 @@ def show_funnel(funnel: list[dict[str, Any]]) -> None:
             )
         )
     show_table("", ("stage", "documents left", "of all", "text left", "dropped", "mostly by"), rows)
-
-

@@ -54,7 +54,7 @@ class Recipe(Settings):
     """Share of records that may be unreadable (they are quarantined) before the job fails."""
     sources: list[SerializeAsAny[Source]] = Field(min_length=1)
     """What to read: a list of source kinds with their fields."""
-    stages: list[SerializeAsAny[Stage]] = []
+    stages: list[SerializeAsAny[Stage]] = Field(default=[])
     """What to do with each document, in order: a list of stage names with their fields."""
     tokenizer: TokenizerSettings | None = None
     """The BPE tokenizer to train on the clean corpus."""

@@ -6,8 +6,9 @@ The only importer of ray in the pipeline. Decisions (measured before they were t
 - Workers write their own files and records; through Ray go only paths and small dictionaries.
 - A task is done when its record exists, carries the task's fingerprint, and the files it lists have their sizes. So
   a killed run continues where it was, and a run with nothing to do never starts Ray.
-- Only faults that repeating can cure are repeated (`OSError` such as a network hiccup, a killed worker). A fault of a
-  shard fails that shard; the others go on; the step then raises `ShardsFailed` and no manifest is written.
+- Only faults of the surroundings are tried again (a network hiccup, a worker that was killed or ran out of memory), a
+  few times, here and not by Ray, whose retries are endless for memory and speak in its own voice. A fault of a shard
+  fails that shard; the others go on; the step then raises `ShardsFailed` and no manifest is written.
 - An embedded Ray is quiet, small (no dashboard, 256 MiB object store), private to this job and gone with it. With
   `RAY_ADDRESS` set the same job joins that cluster.
 """
@@ -32,14 +33,16 @@ from pipeline.shard import fingerprint
 from pipeline.stage import Task
 
 OBJECT_STORE_BYTES = 256 << 20
-MAXIMUM_RETRIES = 3
+MAXIMUM_ATTEMPTS = 4
+SECONDS_BETWEEN_ATTEMPTS = 0.5
 TASKS_IN_FLIGHT_PER_WORKER = 2
 _QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_task_oom_retries": "2",
+    "RAY_task_oom_retries": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "RAY_enable_metrics_collection": "0",
 }
 
@@ -103,26 +106,27 @@ class Engine:
 
     def _run(self, directory: str, label: str, pending: list[Task], records: dict[str, dict[str, Any]]) -> None:
         ray, workers = self._connect()
-        execute = ray.remote(
-            num_cpus=1,
-            max_retries=MAXIMUM_RETRIES,
-            retry_exceptions=[OSError, ConnectionError, TimeoutError],
-        )(_execute)
-        waiting = list(reversed(pending))
-        running: dict[Any, Task] = {}
+        execute = ray.remote(num_cpus=1, max_retries=0)(_execute)
+        waiting = [(task, 1) for task in reversed(pending)]
+        running: dict[Any, tuple[Task, int]] = {}
         failures: dict[str, str] = {}
         while (waiting and not self._stop.pending) or running:
             while waiting and len(running) < workers * TASKS_IN_FLIGHT_PER_WORKER and not self._stop.pending:
-                task = waiting.pop()
-                reference = execute.remote(directory, task.key, task.function, dict(task.arguments), task_stamp(task))
-                running[reference] = task
+                task, attempt = waiting.pop()
+                delay = SECONDS_BETWEEN_ATTEMPTS * (attempt - 1)
+                arguments = (directory, task.key, task.function, dict(task.arguments), task_stamp(task), delay)
+                running[execute.remote(*arguments)] = (task, attempt)
             ready, _ = ray.wait(list(running), num_returns=1, timeout=0.5)
             for reference in ready:
-                task = running.pop(reference)
+                task, attempt = running.pop(reference)
                 outcome = _result(ray, reference)
-                if isinstance(outcome, str):
-                    failures[task.key] = outcome
-                    self._progress.say(f"{label}: {task.key} failed: {outcome.splitlines()[0]}")
+                if "passing" in outcome and attempt < MAXIMUM_ATTEMPTS:
+                    self._progress.say(f"{label}: {task.key}: {outcome['passing']}; trying again")
+                    waiting.append((task, attempt + 1))
+                elif "passing" in outcome or "failed" in outcome:
+                    reason = outcome.get("failed", f"{outcome.get('passing')} (tried {attempt} times)")
+                    failures[task.key] = reason
+                    self._progress.say(f"{label}: {task.key} failed: {reason.splitlines()[0]}")
                 else:
                     records[task.key] = outcome
                     self.tasks_done += 1
@@ -198,38 +202,42 @@ def _execute(
     function: Callable[..., dict[str, Any]],
     arguments: Mapping[str, Any],
     stamp: str,
+    delay: float,
 ) -> dict[str, Any]:
-    """In a worker: do the task, write its record last. Faults that repeating cannot cure become a `failed` entry."""
+    """In a worker: do the task, write its record last, return it; or say how it failed."""
+    time.sleep(delay)
     started = time.perf_counter()
+    path = storage.join(directory, f"{key}.json")
     try:
+        # An old record must not vouch for files that this attempt may leave behind half-replaced.
+        storage.remove(path)
         record = function(**arguments)
         record["fingerprint"] = stamp
         record["file_bytes"] = {
             name: storage.size_of(storage.join(directory, name)) for name in sorted(record.get("files", {}))
         }
         record["seconds"] = round(time.perf_counter() - started, 3)
-        storage.write_json(storage.join(directory, f"{key}.json"), record)
+        storage.write_json(path, record)
         return record
     except UserError as fault:
         return {"failed": str(fault)}
-    except OSError:
-        raise
+    except OSError as fault:
+        return {"passing": f"{type(fault).__name__}: {fault}"}
     except Exception as fault:
         return {"failed": f"{type(fault).__name__}: {fault}\n{traceback.format_exc()}"}
 
 
-def _result(ray: Any, reference: Any) -> dict[str, Any] | str:
-    """The record of a finished task, or the reason of its failure."""
+def _result(ray: Any, reference: Any) -> dict[str, Any]:
+    """The record of a finished task, or `passing` or `failed` with the reason."""
     try:
         outcome: dict[str, Any] = ray.get(reference)
-    except ray.exceptions.RayTaskError as fault:
-        cause = fault.cause if fault.cause is not None else fault
-        return f"{type(cause).__name__}: {cause} (tried {MAXIMUM_RETRIES + 1} times)"
+        return outcome
     except ray.exceptions.OutOfMemoryError:
-        return "out of memory: the worker was killed, also when tried again; lower `workers` or make shards smaller"
+        return {"passing": "the worker ran out of memory: lower `workers` or make shards smaller"}
+    except ray.exceptions.RayTaskError as fault:
+        return {"failed": f"{type(fault.cause).__name__}: {fault.cause}"}
     except ray.exceptions.RayError as fault:
-        return f"the worker died, also when tried again ({type(fault).__name__}): see `dmesg` for who killed it"
-    return outcome.get("failed", outcome)
+        return {"passing": f"the worker died ({type(fault).__name__}): `dmesg` may tell who killed it"}
 
 
 def _failure_message(label: str, failures: dict[str, str], tasks: int) -> str:

@@ -1,9 +1,10 @@
 """Files on local disk and on any fsspec URL (s3://, gs://, memory://, ...), one code path.
 
 Decisions: a path without a protocol is local. A file appears whole or not at all: on local disk it is written under
-a temporary name in the same folder, flushed to disk and renamed; on an object store the upload is committed only
-when everything was written. Faults that repeating cannot cure (full disk, read-only folder, no permission) become
-`StorageError` with the remedy; other `OSError`s pass through, so that the engine may try again.
+a temporary name in the same folder, flushed to disk and renamed; for an object store it is written to local
+temporary space and uploaded whole (object stores show an object only when its upload is complete). Faults that
+repeating cannot cure (full disk, read-only folder, no permission) become `StorageError` with the remedy; other
+`OSError`s pass through, so that the engine may try again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import posixpath
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,15 +87,11 @@ def write_atomically(url: str) -> Iterator[IO[bytes]]:
     """
     with explained(url, "write"):
         if not is_local(url):
-            filesystem, path = _filesystem(url)
-            file = filesystem.open(path, "wb", autocommit=False)
-            try:
+            with tempfile.NamedTemporaryFile(prefix="gptmill-upload-") as file:
                 yield file
-            except BaseException:
-                file.discard()
-                raise
-            file.close()
-            file.commit()
+                file.flush()
+                filesystem, path = _filesystem(url)
+                filesystem.put_file(file.name, path)
             return
         target = local_path(url)
         target.parent.mkdir(parents=True, exist_ok=True)

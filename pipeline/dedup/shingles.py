@@ -22,11 +22,9 @@ from itertools import chain
 import numpy as np
 import xxhash
 
-_UNSPACED = (
-    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-)
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
+from pipeline.scripts import UNSPACED
+
+_WORD = re.compile(f"[{UNSPACED}]|[^\\W{UNSPACED}]+")
 _MULTIPLIER = 0x9E3779B97F4A7C15
 _REMEMBERED_WORDS = 1 << 20
 

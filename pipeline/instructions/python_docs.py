@@ -22,14 +22,12 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline import storage
 from pipeline.errors import UserError
+from pipeline.instructions import store
 from pipeline.instructions.sections import DocstringParts, docstring_parts
 from pipeline.settings import Settings
 from pipeline.shard import StageDirectory, fingerprint
 
-CONVERSATIONS = "conversations.jsonl"
-MANIFEST = "manifest.json"
 VERSION = 1
 """Raised with every change of the code that changes the pairs."""
 
@@ -93,43 +91,29 @@ class _Subject:
 
 
 def write_questions(corpus: StageDirectory, directory: str, settings: PythonDocsQuestions) -> dict[str, Any]:
-    """Write `conversations.jsonl` and, last, `manifest.json`; nothing is done when both are there and valid.
-
-    A line is `{"id", "messages": [{"role": "user", "content"}, {"role": "assistant", "content"}]}`.
+    """Write the questions as conversations; nothing is done when they are there and valid.
 
     Returns:
-        The manifest: fingerprint, conversations (count), by_kind, sha256.
+        The manifest of `pipeline.instructions.store`, with `by_kind` (counts) and `corpus_fingerprint`.
 
     Raises:
         UserError: the corpus holds no document that a question could be made of.
     """
     identity = fingerprint("python-docs-questions", VERSION, settings.model_dump(mode="json"), corpus.fingerprint)
-    target, manifest_path = storage.join(directory, CONVERSATIONS), storage.join(directory, MANIFEST)
-    if storage.exists(manifest_path) and storage.exists(target):
-        manifest: dict[str, Any] = storage.read_json(manifest_path)
-        if manifest.get("fingerprint") == identity and manifest.get("sha256") == storage.sha256_of(target):
-            return manifest
+    if manifest := store.finished(directory, identity):
+        return manifest
     pairs = _chosen(corpus, settings)
     if not pairs:
         raise UserError(
             f"{corpus.url} has no documents of a python-docs source left to make questions of: "
             f"add `python-docs` to the sources, or give `finetune.data`"
         )
-    with storage.write_atomically(target) as file:
-        for kind, question, answer in pairs:
-            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-            line = {"id": f"{kind}-{_draw(question):016x}", "messages": messages}
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-    manifest = {
-        "format_version": 1,
-        "fingerprint": identity,
-        "corpus_fingerprint": corpus.fingerprint,
-        "conversations": len(pairs),
-        "by_kind": dict(sorted(Counter(kind for kind, _, _ in pairs).items())),
-        "sha256": storage.sha256_of(target),
-    }
-    storage.write_json(manifest_path, manifest)
-    return manifest
+    conversations = (
+        store.conversation(f"{kind}-{_draw(question):016x}", [("user", question), ("assistant", answer)])
+        for kind, question, answer in pairs
+    )
+    by_kind = dict(sorted(Counter(kind for kind, _, _ in pairs).items()))
+    return store.write(directory, identity, conversations, corpus_fingerprint=corpus.fingerprint, by_kind=by_kind)
 
 
 def questions(text: str, metadata: str | None, settings: PythonDocsQuestions) -> Iterator[tuple[str, str, str]]:

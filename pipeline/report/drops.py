@@ -26,7 +26,8 @@ from pipeline.report.funnel import Corpus
 EXAMPLES = 3
 GROUPS = 8
 _SHOWN_COLUMNS = ["id", "source", "value", "threshold", "kept_id", "similarity", "text_bytes", "excerpt"]
-_LANGUAGE_STAGE = "language"
+_OTHER_LANGUAGE = ("language", "other_language")
+"""Stage and rule whose measured value is a language."""
 
 Item = TypeVar("Item")
 
@@ -102,8 +103,8 @@ def read_drops(corpus: Corpus) -> DropSummary:
             for stage, rule, rows in _by_rule(log):
                 pools[stage, rule].extend(_spread_rows(rows, EXAMPLES))
                 _count_duplicates(stage, rows, groups, excerpts)
-                if stage == _LANGUAGE_STAGE:
-                    summary.rejected_languages.update(_languages(rows))
+                if (stage, rule) == _OTHER_LANGUAGE:
+                    summary.rejected_languages.update(rows["value"].to_pylist())
     for step in corpus.funnel:
         for rule, count in step.dropped.items():
             examples = _spread(pools[step.stage, rule], EXAMPLES)
@@ -154,8 +155,3 @@ def _count_duplicates(
         kept_id, excerpt, count = row["kept_id"], row["excerpt_first"], row["excerpt_count"]
         groups[stage, kept_id] += count
         excerpts.setdefault((stage, kept_id), excerpt)
-
-
-def _languages(rows: pa.Table) -> Counter[str]:
-    values = rows["value"].to_pylist()
-    return Counter(value for value in values if value is not None and value.isalpha())

@@ -93,7 +93,8 @@ def open_decompressed(file: str) -> Iterator[IO[bytes]]:
                 yield raw
         except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
             raise UserError(
-                f"{file}: the {kind} data is damaged or cut short ({fault}): fetch the file again, or remove it from the source"
+                f"{file}: the {kind} data is damaged or cut short ({fault}): "
+                "fetch the file again, or remove it from the source"
             ) from fault
 
 

@@ -77,8 +77,8 @@ class JsonLines(Source):
             yield self._document(record, f"{self.label}/{part.arguments['name']}@{offset}")
 
     def _document(self, record: dict[str, Any], position: str) -> dict[str, Any]:
-        text, identity, url = record.pop(self.text_field), record.pop(self.id_field, None), record.pop(self.url_field, None)
-        language = record.pop("language", None)
+        text, identity = record.pop(self.text_field), record.pop(self.id_field, None)
+        url, language = record.pop(self.url_field, None), record.pop("language", None)
         return {
             "id": position if identity is None else _clean(str(identity)),
             "text": text,

@@ -57,7 +57,8 @@ class Parquet(Source):
     def _check_columns(self, file: str, schema: pa.Schema) -> None:
         if self.text_field not in schema.names:
             raise UserError(
-                f"{file}: has no column `{self.text_field}`, only {', '.join(schema.names)}: set the source's `text_field`"
+                f"{file}: has no column `{self.text_field}`, only {', '.join(schema.names)}: "
+                "set the source's `text_field`"
             )
         kind = schema.field(self.text_field).type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):

@@ -21,7 +21,7 @@ ENDINGS = (".txt", ".md", ".rst", ".txt.gz", ".txt.zst", ".md.gz", ".md.zst")
 
 
 class TextFiles(Source):
-    """Text files (.txt, .md, .rst; .gz or .zst), each a document: a file, a folder, a glob pattern or any fsspec URL."""
+    """Text files (.txt, .md, .rst; .gz or .zst), each a document: a file, a folder, a glob pattern or a URL."""
 
     kind: ClassVar[str] = "text"
 

@@ -1,0 +1,90 @@
+"""Does the steps of a recipe in order, or one of them; each finds out by itself whether it is finished.
+
+A step whose section is missing from the recipe is not done. `--dry-run` checks everything and prints the plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from jobs.job import Job, open_job
+from jobs.recipe import LoadedRecipe, Recipe, RecipeError, load_recipe
+from jobs.terminal import done, duration, note
+from pipeline.errors import Interrupted
+
+STEPS = ("corpus", "tokenizer", "tokens", "pretrain", "questions", "finetune", "report")
+"""In order. `questions` and `report` have no command of their own: the first belongs to `finetune`."""
+
+
+def steps_to_do(recipe: Recipe, last: str, alone: bool) -> list[str]:
+    """The steps up to `last` that the recipe has a section for; only the last one when it is asked for alone.
+
+    Raises:
+        RecipeError: a step is asked for that the recipe has no section for.
+    """
+    if alone and getattr(recipe, last, None) is None:
+        raise RecipeError(f"the recipe has no section `{last}`: add one to do this step")
+    wanted = [last] if alone else list(STEPS[: STEPS.index(last) + 1])
+    if alone and last == "finetune":
+        wanted = ["questions", "finetune"]
+    return [step for step in wanted if step in ("corpus", "report") or getattr(recipe, step) is not None]
+
+
+def run_steps(name: str, overrides: Sequence[str], last: str, dry_run: bool, alone: bool = False) -> None:
+    """Load the recipe, then plan or do its steps."""
+    from jobs.plan import check_environment, show_plan
+
+    loaded = load_recipe(name, overrides)
+    steps = steps_to_do(loaded.recipe, last, alone)
+    check_environment(steps)
+    if dry_run:
+        show_plan(loaded, steps)
+        return
+    _do(loaded, steps)
+
+
+def _do(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
+    started = time.monotonic()
+    with open_job(loaded) as job:
+        for step in steps:
+            if job.stop.pending:
+                raise Interrupted(f"stopped on request before {step}: the same command continues")
+            _step(step)(job)
+            if step == "tokens":
+                # From here on the cores belong to the trainer.
+                job.engine.close()
+        note(f"all steps done in {duration(time.monotonic() - started)}: {job.run.url}")
+        if "finetune" in steps:
+            done("try", f'gptmill generate {loaded.recipe.run} "your question"   or   gptmill chat {loaded.recipe.run}')
+
+
+def _step(name: str) -> Callable[[Job], object]:
+    """The function of a step, imported when it is needed."""
+    if name == "corpus":
+        from jobs.corpus import make_corpus
+
+        return make_corpus
+    if name == "tokenizer":
+        from jobs.tokenizer import make_tokenizer
+
+        return make_tokenizer
+    if name == "tokens":
+        from jobs.tokens import make_tokens
+
+        return make_tokens
+    if name == "pretrain":
+        from jobs.pretrain import pretrain
+
+        return pretrain
+    if name == "questions":
+        from jobs.finetune import make_questions
+
+        return make_questions
+    if name == "finetune":
+        from jobs.finetune import finetune
+
+        return finetune
+    from jobs.report import make_report
+
+    return make_report

@@ -1,0 +1,108 @@
+"""Chooses the corpus's own best-rated part: the texts from which the perplexity model learns what is normal.
+
+The rating is the product of four shares between 0 and 1, each visible in the text:
+
+    language score   how sure the language stage was (1 where it did not run)
+    letters          letters among the characters that are not white space
+    sentences        1 when a sentence has 8 to 40 words on average, less the further away (menus, tables, lists)
+    length           words / 50, at most 1: too little text says nothing
+
+In each shard the best `fraction` of the documents of each language is taken, up to the shard's share of the
+allowance, so small languages have their part. The choice is a function of the shard alone.
+
+A document must not be judged by a model that has seen it: texts are split in two folds by a hash of the text, each
+fold trains a model of its own, and each document is scored by the model of the other fold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
+import xxhash
+
+from pipeline import storage
+from pipeline.dedup.partitions import write_partitions
+from pipeline.shard import read_batches, shard_name
+
+FOLDS = 2
+SHORTEST_SENTENCE_WORDS = 8
+LONGEST_SENTENCE_WORDS = 40
+ENOUGH_WORDS = 50
+
+_LETTER_OR_SPACE = r"[\pL\pM\s]+"
+# A character of a script without spaces counts as half a word.
+_WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{1,2}|[\pL\pN]+"
+_SENTENCE_END = r"[.!?…。！？।؟]"
+
+
+def ratings(documents: pa.Table) -> np.ndarray:
+    """The rating of each document: float64[documents], 0..1."""
+    text = documents["text"]
+    characters = _integers(compute.utf8_length(compute.replace_substring_regex(text, r"\s+", "")))
+    others = _integers(compute.utf8_length(compute.replace_substring_regex(text, _LETTER_OR_SPACE, "")))
+    words = _integers(compute.count_substring_regex(text, _WORD))
+    sentences = np.maximum(_integers(compute.count_substring_regex(text, _SENTENCE_END)), 1)
+    letters = 1.0 - others / np.maximum(characters, 1)
+    length = words / sentences
+    natural = np.minimum(
+        length / SHORTEST_SENTENCE_WORDS, LONGEST_SENTENCE_WORDS / np.maximum(length, LONGEST_SENTENCE_WORDS)
+    )
+    rating = letters * np.minimum(natural, 1.0) * np.minimum(words / ENOUGH_WORDS, 1.0)
+    if "language_score" in documents.column_names:
+        scores = compute.fill_null(documents["language_score"], 0.0).to_numpy()
+        rating = rating * np.clip(scores, 0.0, 1.0)
+    return np.asarray(rating, np.float64)
+
+
+def _integers(values: pa.ChunkedArray) -> np.ndarray:
+    return np.asarray(values.to_numpy(), np.int64)
+
+
+def folds(texts: list[str]) -> np.ndarray:
+    """The fold of each text; equal texts (up to white space) are in the same one."""
+    return np.fromiter((xxhash.xxh3_64_intdigest(" ".join(text.split()).encode()) % FOLDS for text in texts), np.int64)
+
+
+def write_reference(
+    directory: str, path: str, shard: int, fraction: float, allowance_bytes: int, content: str
+) -> dict[str, Any]:
+    """Task: the reference texts of one shard, partitioned by fold."""
+    rated = [np.empty(0)]
+    languages: list[str] = []
+    sizes: list[int] = []
+    for batch in read_batches(path):
+        rated.append(ratings(batch))
+        languages += compute.fill_null(batch["language"], "").to_pylist()
+        sizes += compute.binary_length(batch["text"]).to_pylist()
+    rating = np.concatenate(rated)
+    chosen = choose(rating, np.array(languages, np.str_), np.array(sizes, np.int64), fraction, allowance_bytes)
+    texts: list[str] = []
+    first = 0
+    for batch in read_batches(path):
+        rows = chosen[(chosen >= first) & (chosen < first + batch.num_rows)] - first
+        texts += batch["text"].take(pa.array(rows)).to_pylist()
+        first += batch.num_rows
+    name = f"{shard_name(shard)}.arrow"
+    table = pa.table({"text": pa.array(texts, pa.string())})
+    sha256 = write_partitions(storage.join(directory, name), table, folds(texts), FOLDS, content)
+    return {"files": {name: sha256}, "documents": len(texts), "worst_rating": float(rating[chosen].min(initial=1.0))}
+
+
+def choose(
+    rating: np.ndarray, languages: np.ndarray, sizes: np.ndarray, fraction: float, allowance_bytes: int
+) -> np.ndarray:
+    """Rows of the best-rated documents, ascending: the best `fraction` of each language, within the allowance.
+
+    Each language has its share of the allowance; its best document is taken in any case, one rated 0 never.
+    """
+    chosen: list[int] = []
+    for language in sorted(set(languages.tolist())):
+        rows = np.flatnonzero(languages == language)
+        best = rows[np.lexsort((rows, -rating[rows]))][: int(np.ceil(fraction * len(rows)))]
+        share = allowance_bytes * float(sizes[rows].sum()) / max(1.0, float(sizes.sum()))
+        within = int(np.searchsorted(np.cumsum(sizes[best]), share, side="right"))
+        chosen += [row for row in best[: max(1, within)].tolist() if rating[row] > 0]
+    return np.array(sorted(chosen), np.int64)

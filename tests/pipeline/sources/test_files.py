@@ -1,0 +1,157 @@
+"""JSON Lines, Parquet and text files: whatever is in them, every record is read or explained."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import UserError
+from pipeline.sources.jsonl import JsonLines
+from pipeline.sources.parquet import Parquet
+from pipeline.sources.source import Quarantine, Source
+from pipeline.sources.text import TextFiles
+
+HOSTILE = ["\x00 NUL", "line\u2028separator\u2029", "x" * 3_000_000, "tab\tand\r\nCRLF", "😀 中文 العربية", ""]
+
+
+def read(source: Source) -> tuple[list[dict[str, object]], Quarantine]:
+    quarantine = Quarantine()
+    documents = [row for part in source.plan() for batch in source.read(part, quarantine) for row in batch.to_pylist()]
+    return documents, quarantine
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "jsonl.gz", "jsonl.zst"])
+def test_hostile_texts_arrive_as_they_are(tmp_path: Path, ending: str) -> None:
+    content = "".join(
+        json.dumps({"text": text, "n": n}, ensure_ascii=n % 2 == 0) + "\n" for n, text in enumerate(HOSTILE)
+    )
+    data = content.encode()
+    packed = {"jsonl": data, "jsonl.gz": gzip.compress(data), "jsonl.zst": zstandard.compress(data)}[ending]
+    (tmp_path / f"a.{ending}").write_bytes(packed)
+    documents, quarantine = read(JsonLines(path=str(tmp_path), slice_bytes=1_000_000))
+    assert [document["text"] for document in documents] == HOSTILE
+    assert quarantine.entries == []
+    assert documents[4]["metadata"] == '{"n": 4}'
+
+
+def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a \\ud800 b", "k": ["\\udfff"]}\n')
+    documents, quarantine = read(JsonLines(path=str(tmp_path)))
+    assert documents[0]["text"] == "a \ufffd b"
+    assert documents[0]["metadata"] == '{"k": ["\ufffd"]}'
+    assert quarantine.entries == []
+
+
+def test_broken_lines_are_quarantined_with_file_line_and_reason_and_the_rest_is_read(tmp_path: Path) -> None:
+    lines = [
+        b'{"text": "good"}',
+        b"not json",
+        b"[1, 2]",
+        b'{"body": "x"}',
+        b'{"text": 5}',
+        b'{"text": "\xff"}',
+        b"",
+        b'{"text": "also good", "id": 7}',
+    ]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(lines))
+    documents, quarantine = read(JsonLines(path=str(tmp_path)))
+    assert [(document["id"], document["text"]) for document in documents] == [
+        ("jsonl/a.jsonl@0", "good"),
+        ("7", "also good"),
+    ]
+    found = [(entry["line"], entry["reason"]) for entry in quarantine.entries]
+    assert [line for line, _ in found] == [2, 3, 4, 5, 6]
+    for (_, reason), expected in zip(
+        found, ["not JSON", "not a JSON object but a list", "no `text` field", "not a text", "not UTF-8"], strict=True
+    ):
+        assert expected in reason
+    assert all(entry["file"].endswith("a.jsonl") for entry in quarantine.entries)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(st.text(st.characters(exclude_characters="\n\r"), max_size=30), min_size=1, max_size=30),
+    slice_bytes=st.integers(1, 200),
+    end=st.booleans(),
+)
+def test_cutting_a_file_into_slices_changes_nothing(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], slice_bytes: int, end: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    content = "\n".join(json.dumps({"text": line}) if line else "broken" for line in lines) + ("\n" if end else "")
+    (folder / "a.jsonl").write_text(content, encoding="utf-8")
+    whole, whole_quarantine = read(JsonLines(path=str(folder)))
+    cut, cut_quarantine = read(JsonLines(path=str(folder), slice_bytes=slice_bytes))
+    assert cut == whole
+    assert cut_quarantine.entries == whole_quarantine.entries
+
+
+@pytest.mark.parametrize("ending", ["gz", "zst"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_compressed_file_that_ends_early_is_named_and_never_taken_for_whole(
+    tmp_path: Path, ending: str, share: float
+) -> None:
+    data = b"".join(b'{"text": "document %d"}\n' % number for number in range(5000))
+    packed = gzip.compress(data) if ending == "gz" else zstandard.compress(data)
+    (tmp_path / f"a.jsonl.{ending}").write_bytes(packed[: int(len(packed) * share)])
+    with pytest.raises(UserError, match=rf"a\.jsonl\.{ending}: the \w+ data is damaged or cut short"):
+        read(JsonLines(path=str(tmp_path)))
+
+
+def test_several_zstandard_frames_and_gzip_members_are_one_file(tmp_path: Path) -> None:
+    parts = [b'{"text": "one"}\n{"te', b'xt": "two"}\n']
+    (tmp_path / "a.jsonl.zst").write_bytes(b"".join(zstandard.compress(part) for part in parts))
+    (tmp_path / "b.jsonl.gz").write_bytes(b"".join(gzip.compress(part) for part in parts))
+    documents, _ = read(JsonLines(path=str(tmp_path)))
+    assert [document["text"] for document in documents] == ["one", "two", "one", "two"]
+
+
+@pytest.mark.parametrize("source", [JsonLines, Parquet, TextFiles])
+def test_a_missing_input_is_named(tmp_path: Path, source: type[Source]) -> None:
+    with pytest.raises(UserError, match=r"nowhere: no such file or folder"):
+        source.model_validate({"path": str(tmp_path / "nowhere")}).plan()
+    with pytest.raises(UserError, match=r"no file.* matches"):
+        source.model_validate({"path": str(tmp_path)}).plan()
+
+
+def test_parquet_is_read_by_row_groups_and_null_texts_are_quarantined(tmp_path: Path) -> None:
+    texts = [f"text {number}" if number != 5 else None for number in range(10)]
+    table = pa.table({"text": texts, "url": ["u"] * 10, "score": list(range(10))})
+    parquet.write_table(table, tmp_path / "a.parquet", row_group_size=3)
+    documents, quarantine = read(Parquet(path=str(tmp_path), slice_bytes=1))
+    assert len(Parquet(path=str(tmp_path), slice_bytes=1).plan()) == 4
+    assert [document["text"] for document in documents] == [text for text in texts if text]
+    assert documents[9 - 1]["id"] == "parquet/a.parquet#9"
+    assert documents[0]["metadata"] == '{"score": 0}'
+    assert [(entry["line"], entry["reason"]) for entry in quarantine.entries] == [("row 5", "`text` is null")]
+
+
+def test_a_parquet_file_without_the_text_column_or_with_a_cut_end_is_named(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"body": ["x"]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: has no column `text`, only body"):
+        Parquet(path=str(tmp_path)).plan()
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-5])
+    with pytest.raises(UserError, match=r"a\.parquet: is damaged or is no Parquet file"):
+        Parquet(path=str(tmp_path)).plan()
+
+
+def test_text_files_are_documents_and_a_separator_cuts_them(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.txt").write_text("one\n---\ntwo\n")
+    (tmp_path / "b.md").write_bytes(b"bad \xff byte")
+    (tmp_path / "c.txt").write_bytes(b"\xef\xbb\xbfwith mark")
+    documents, quarantine = read(TextFiles(path=str(tmp_path), separator="---\n"))
+    assert [(document["id"], document["text"]) for document in documents] == [
+        ("text/c.txt#0", "with mark"),
+        ("text/sub/a.txt#0", "one\n"),
+        ("text/sub/a.txt#1", "two\n"),
+    ]
+    assert quarantine.entries[0]["line"] == "byte 4"
