@@ -40,10 +40,13 @@ def count(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes in the unit that fits: `28.4 MB` (decimal units)."""
-    for scale, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if value >= scale:
-            return f"{value / scale:.3g}{_THIN_SPACE}{unit}"
+    """Bytes in the unit that fits, with three digits: `28.4 MB` (decimal units)."""
+    for scale, unit in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        # What rounds up to 1000 of a unit is written as 1 of the next.
+        if value >= 0.9995 * scale:
+            scaled = value / scale
+            decimals = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+            return f"{scaled:.{decimals}f}{_THIN_SPACE}{unit}"
     return f"{round(value)}{_THIN_SPACE}B"
 
 

@@ -22,7 +22,7 @@ from jobs.plots import ACCENT, MUTED, Line, length_histogram, line_chart
 from pipeline import storage
 from pipeline.report.census import Census, take_census
 from pipeline.report.drops import DropSummary, read_drops
-from pipeline.report.funnel import Corpus, open_corpus
+from pipeline.report.funnel import Corpus, read_corpus
 from pipeline.report.quarantine import QuarantineSummary, read_quarantine
 from pipeline.tokenizer.report import REPORT_FILE
 from trainer.report import Curve, TrainingSummary, summarise_training
@@ -114,7 +114,7 @@ def render_report(run_directory: str) -> str:
 
 
 def _corpus_section(url: str) -> CorpusSection | None:
-    corpus = open_corpus(url)
+    corpus = read_corpus(url)
     if corpus is None:
         return None
     drops = read_drops(corpus)

@@ -56,18 +56,19 @@ def take_census(corpus: Corpus, drops: DropSummary) -> Census:
     for shard in corpus.sample:
         table = open_table(corpus.final.path(shard))
         lengths = compute.cast(compute.binary_length(table["text"]), pa.int64())
-        kept += _binned(lengths.to_numpy())
+        kept += bin_lengths(lengths.to_numpy())
         census.languages_kept.update(_counts(table["language"]))
         census.sources.update(_counts(table["source"]))
         sizes = pa.table({"source": table["source"], "size": lengths}).group_by("source").aggregate([("size", "sum")])
         census.source_bytes.update(dict(zip(sizes["source"].to_pylist(), sizes["size_sum"].to_pylist(), strict=True)))
-    dropped = sum((_binned(lengths) for lengths in drops.lengths), np.zeros(LENGTH_BINS, dtype=np.int64))
+    dropped = sum((bin_lengths(lengths) for lengths in drops.lengths), np.zeros(LENGTH_BINS, dtype=np.int64))
     census.lengths_after = kept.tolist()
     census.lengths_before = (kept + dropped).tolist()
     return census
 
 
-def _binned(lengths: np.ndarray) -> np.ndarray:
+def bin_lengths(lengths: np.ndarray) -> np.ndarray:
+    """How many of the lengths fall into each of the `LENGTH_BINS` bins."""
     bins = np.log2(np.maximum(lengths, 1)).astype(np.int64)
     return np.bincount(np.minimum(bins, LENGTH_BINS - 1), minlength=LENGTH_BINS)
 

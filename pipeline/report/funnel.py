@@ -59,7 +59,7 @@ class Corpus:
         return len(self.sample) == len(self.final.shards)
 
 
-def open_corpus(url: str, shard_limit: int = SHARD_LIMIT) -> Corpus | None:
+def read_corpus(url: str, shard_limit: int = SHARD_LIMIT) -> Corpus | None:
     """The corpus of a run, or None when its job has not finished.
 
     Raises:
