@@ -1,0 +1,69 @@
+"""The proof's material: models, ragged batches and a plain PyTorch reference, shared by the test and its processes."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from trainer.data.batch import Batch
+from trainer.model.declaration import declare_parameters
+from trainer.model.gpt import GPT
+from trainer.model.init import build_model
+from trainer.settings import ModelSettings, ModelShape, OptimizerSettings
+
+STEPS = 5
+ROWS = 8
+# The gradient of a key's bias is zero but for rounding, which Adam would blow up to a full step with a tiny epsilon.
+OPTIMIZER = OptimizerSettings(lr=0.01, weight_decay=0.1, eps=1e-4)
+CLIPPING = 0.3
+
+GPT2: dict[str, Any] = {"positions": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}
+SHAPES: dict[str, ModelShape] = {
+    name: ModelSettings(layers=2, width=16, heads=2, **style).shaped(vocab_size=31, context_length=8)
+    for name, style in {"tied": {}, "untied": {"tied_embeddings": False, "kv_heads": 1}, "gpt2": GPT2}.items()
+}
+
+
+def global_batch(step: int) -> Batch:
+    """Rows with very different numbers of valid tokens, one with none."""
+    random = np.random.default_rng(step)
+    inputs, targets = random.integers(0, 31, size=(2, ROWS, 8))
+    valid = np.array([8, 1, 0, 3, 8, 2, 7, 1])
+    mask = np.arange(8) < np.roll(valid, step)[:, None]
+    return Batch(inputs, targets, mask)
+
+
+def rows_of(batch: Batch, rows: slice) -> Batch:
+    assert batch.mask is not None
+    return Batch(batch.inputs[rows], batch.targets[rows], batch.mask[rows])
+
+
+def rate_of(step: int) -> float:
+    return OPTIMIZER.lr / (step + 1)
+
+
+def plain_training(shape: ModelShape) -> tuple[GPT, list[float], list[float]]:
+    """One process, no accumulation, no DeepSpeed: the weights after STEPS, losses and gradient norms."""
+    model = build_model(shape, seed=3)
+    decayed = {item.name for item in declare_parameters(shape) if len(item.shape) == 2}
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [value for name, value in named if name in decayed], "weight_decay": OPTIMIZER.weight_decay},
+        {"params": [value for name, value in named if name not in decayed], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=OPTIMIZER.lr, betas=OPTIMIZER.betas, eps=OPTIMIZER.eps)
+    losses, norms = [], []
+    for step in range(STEPS):
+        batch = global_batch(step)
+        assert batch.mask is not None
+        logits = model(torch.from_numpy(batch.inputs))[torch.from_numpy(batch.mask)]
+        loss = functional.cross_entropy(logits, torch.from_numpy(batch.targets[batch.mask]))
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), CLIPPING).item())
+        for group in optimizer.param_groups:
+            group["lr"] = rate_of(step)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return model, losses, norms
