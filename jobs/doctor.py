@@ -59,6 +59,15 @@ def diagnose(run_directory: Path = Path("runs")) -> list[Check]:
         return findings + [probe.result() for probe in probes]
 
 
+def run_doctor() -> int:
+    """The command: look at everything, print it, and return the exit code."""
+    console = Console(highlight=False)
+    with console.status("looking at this machine"):
+        checks = diagnose()
+    print_checks(checks, console)
+    return exit_code(checks)
+
+
 def print_checks(checks: Sequence[Check], console: Console) -> None:
     """Print the findings as a table, with the remedies under what they cure, and a summary."""
     table = Table(box=None, pad_edge=False, show_header=False)

@@ -17,9 +17,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from jobs.job import Job
 from jobs.page import page_environment
 from jobs.plots import ACCENT, MUTED, Line, length_histogram, line_chart
+from jobs.terminal import done
 from pipeline import storage
+from pipeline.errors import UserError
 from pipeline.report.census import Census, take_census
 from pipeline.report.drops import DropSummary, read_drops
 from pipeline.report.funnel import Corpus, read_corpus
@@ -67,12 +70,19 @@ class TrainingSection:
     """Caption and picture."""
 
 
+def make_report(job: Job) -> None:
+    """The report step of a run."""
+    done("report", write_report(job.run.url))
+
+
 def write_report(run_directory: str) -> str:
     """Write `report.html` into a run directory, whatever of the run exists, and return its path.
 
     Raises:
-        UserError: a file of the run is damaged; names it.
+        UserError: there is no such run, or a file of it is damaged; names it.
     """
+    if not storage.exists(run_directory):
+        raise UserError(f"{run_directory} is not there: give the directory of a run, the `run:` of its recipe")
     path = storage.join(run_directory, REPORT)
     with storage.write_atomically(path) as file:
         file.write(render_report(run_directory).encode("utf-8", "replace"))

@@ -132,6 +132,12 @@ def test_a_step_that_has_not_run_is_named_and_left_out(page: Page) -> None:
     assert "finetune" not in page.ids
 
 
+def test_a_run_that_does_not_exist_is_not_made_up(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is not there"):
+        write_report(str(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_an_empty_run_still_gets_a_page(tmp_path: Path) -> None:
     page = Page(render_report(str(tmp_path / "new")))
     assert "has not finished: corpus, tokenizer, tokens, pretrain, finetune." in page.text
