@@ -22,10 +22,8 @@ class FinetuneSettings(TrainingSettings):
     too_long: Literal["truncate", "drop"] = "truncate"
     """What becomes of longer ones. truncate: the end is cut off, and a conversation that has no word of an answer
     left is dropped; drop: all are dropped. Both are counted in the manifest."""
-    validation_fraction: float = Field(default=0.02, ge=0.0, lt=1.0)
-    """Share of the conversations held out, chosen by a hash of their text: at least one where it is above 0."""
-    max_bad_fraction: float = Field(default=0.01, ge=0.0, le=1.0)
-    """Share of records that may be unreadable (they are listed in quarantine.jsonl) before the job fails."""
+    validation_fraction: float = Field(default=0.02, gt=0.0, lt=1.0)
+    """Share of the conversations held out, chosen by a hash of their tokens; at least one."""
     optimizer: OptimizerSettings = OptimizerSettings(lr=3e-4, weight_decay=0.0)
     """How weights follow the gradient. A lower peak than pretraining's, so that what was learned stays, and no
     decay towards zero, which would pull the weights away from it."""
