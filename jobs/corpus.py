@@ -6,11 +6,10 @@ from typing import Any
 
 from jobs.job import Job
 from jobs.terminal import done, headline, note, show_table, size
-from pipeline.corpus import build_corpus, open_corpus
-from pipeline.shard import StageDirectory
+from pipeline.corpus import build_corpus
 
 
-def make_corpus(job: Job) -> StageDirectory:
+def make_corpus(job: Job) -> None:
     """Build the corpus, or find it built; shows the funnel."""
     recipe = job.recipe
     headline(
@@ -30,7 +29,6 @@ def make_corpus(job: Job) -> StageDirectory:
         + ("" if worked else " (nothing to do)"),
     )
     job.run.event("corpus", tasks=worked, fingerprint=manifest["fingerprint"])
-    return open_corpus(job.run.corpus)
 
 
 def show_funnel(funnel: list[dict[str, Any]]) -> None:

@@ -33,7 +33,7 @@ _DRAWING_FONT = "DejaVu Sans"
 _STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": _DRAWING_FONT,
-    "font.size": 9.0,
+    "font.size": 10.0,
     "text.color": INK,
     "text.parse_math": False,
     "axes.edgecolor": LINE,
@@ -102,7 +102,7 @@ def line_chart(
         axes.set_ylabel(unit)
         axes.margins(x=0.01)
         if len(lines) > 1 or level is not None:
-            axes.legend(loc="best", fontsize=8.5)
+            axes.legend(loc="best", fontsize=9.5)
 
     return _render(name, title, draw)
 
@@ -133,7 +133,7 @@ def length_histogram(name: str, title: str, before: Sequence[int], after: Sequen
         axes.set_xlabel("length of the text")
         axes.set_ylabel("documents")
         axes.yaxis.set_major_formatter(lambda value, _: _count_label(value))
-        axes.legend(loc="upper right", fontsize=8.5)
+        axes.legend(loc="upper right", fontsize=9.5)
 
     return _render(name, title, draw)
 

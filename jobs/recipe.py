@@ -233,7 +233,8 @@ def _parse(data: dict[str, Any], problems: list[Problem]) -> Recipe | None:
         ]
     if problems:
         return None
-    return _validate(Recipe, sections, (), problems)
+    recipe: Recipe | None = _validate(Recipe, sections, (), problems)
+    return recipe
 
 
 def _items(
@@ -249,7 +250,8 @@ def _items(
         return
     for index, item in enumerate(items):
         place = (*location, index)
-        name, fields = (item, {}) if isinstance(item, str) else (None, None)
+        name: str | None = item if isinstance(item, str) else None
+        fields: Any = {}
         if isinstance(item, dict) and len(item) == 1:
             name, fields = next(iter(item.items()))
         if name is None or not isinstance(fields or {}, dict):

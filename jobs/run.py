@@ -59,7 +59,7 @@ def _do(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
             done("try", f'gptmill generate {loaded.recipe.run} "your question"   or   gptmill chat {loaded.recipe.run}')
 
 
-def _step(name: str) -> Callable[[Job], object]:
+def _step(name: str) -> Callable[[Job], None]:
     """The function of a step, imported when it is needed."""
     if name == "corpus":
         from jobs.corpus import make_corpus
@@ -85,6 +85,10 @@ def _step(name: str) -> Callable[[Job], object]:
         from jobs.finetune import finetune
 
         return finetune
-    from jobs.report import make_report
+    return _report
 
-    return make_report
+
+def _report(job: Job) -> None:
+    from jobs.report import write_report
+
+    done("report", write_report(job.run.url))

@@ -28,7 +28,7 @@ STAGES = {
     "gopher_repetition": "pipeline.filters.gopher_repetition:GopherRepetition",
     "perplexity": "pipeline.filters.perplexity:Perplexity",
     "exact_dedup": "pipeline.dedup.exact:ExactDedup",
-    "minhash_dedup": "pipeline.dedup.minhash:MinHashDedup",
+    "minhash_dedup": "pipeline.dedup.minhash:MinhashDedup",
     "pii": "pipeline.pii.stage:Pii",
 }
 
@@ -39,7 +39,7 @@ def source_class(name: str) -> type[Source]:
     Raises:
         LookupError: there is no such source; the message lists those there are.
     """
-    return _load(name, SOURCES, Source, "source")
+    return _load(name, SOURCES, Source, "source")  # type: ignore[type-abstract]
 
 
 def stage_class(name: str) -> type[Stage]:

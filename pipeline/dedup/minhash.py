@@ -101,7 +101,8 @@ class _Plan:
         self._bands, self._rows = settings.banding()
         keys = self._numbered.documents * self._bands
         self._partitions = -(-keys // settings.partition_keys) or 1
-        self._stamp = fingerprint(settings.fingerprint(), corpus.fingerprint, self._bands, self._rows)
+        found_by = (settings.version, self._bands, self._rows, settings.shingle_words, settings.seed, self._partitions)
+        self._stamp = fingerprint(found_by, corpus.fingerprint)
 
     def content(self, phase: str) -> str:
         """What the files of a phase say they hold."""

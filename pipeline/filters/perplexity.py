@@ -17,31 +17,18 @@ Cost: about 2 MB of text a CPU-second, most of it scoring.
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as compute
 from pydantic import Field, field_validator
 
 from pipeline import storage
-from pipeline.dedup.partitions import read_partition, write_partitions
-from pipeline.filters.kneser_ney import estimate
-from pipeline.filters.ngram_model import NgramModel
-from pipeline.filters.pieces import Pieces, train
-from pipeline.filters.reference import FOLDS, folds, write_reference
+from pipeline.filters import perplexity_tasks
+from pipeline.filters.reference import FOLDS, write_reference
 from pipeline.settings import Settings
-from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
+from pipeline.shard import StageDirectory, fingerprint, shard_name
 from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, SurveyStage, Task
-
-_STEPS = 1000
-"""Histogram steps in one unit of the natural logarithm of the perplexity."""
-_SCORES_SCHEMA = pa.schema(
-    [("perplexity", pa.float64()), ("pieces", pa.int64()), ("language", pa.string()), ("source", pa.string())]
-)
 
 
 class Perplexity(SurveyStage):
@@ -79,10 +66,12 @@ class Perplexity(SurveyStage):
         stamp = plan.write_reference()
         stamp = plan.train_pieces(stamp)
         stamp = plan.train_models(stamp)
-        result = plan.write_scores(stamp)
-        cutoffs = plan.find_cutoffs(result)
+        content = f"perplexity scores {stamp}"
+        result = plan.write_scores(stamp, content)
+        cutoffs = plan.find_cutoffs(result, content)
         return CutPerplexity(
             directory=plan.folder("scores"),
+            content=content,
             result=result,
             cutoffs=tuple(Cutoff.model_validate(entry) for entry in cutoffs),
             min_pieces=self.min_pieces,
@@ -111,6 +100,8 @@ class CutPerplexity(DocumentStage):
 
     directory: str = Field(exclude=True)
     """Where the scores lie; no part of the fingerprint, so that a run directory can be moved."""
+    content: str
+    """What the score files say they hold."""
     result: str
     """Fingerprint of all scores."""
     cutoffs: tuple[Cutoff, ...]
@@ -123,7 +114,7 @@ class CutPerplexity(DocumentStage):
         drops, unjudged = Drops(), 0
         perplexity = pa.array([], pa.float64())
         if documents.num_rows:
-            scores = _scores(self.directory, self.result, position.shard)
+            scores = _scores(self.directory, position.shard, self.content)
             scores = scores.slice(position.first_row, documents.num_rows)
             perplexity = scores["perplexity"]
             limits = {(cutoff.language, cutoff.source): cutoff for cutoff in self.cutoffs}
@@ -144,6 +135,11 @@ class CutPerplexity(DocumentStage):
         return Outcome(documents.append_column("perplexity", perplexity), drops, counts)
 
 
+@lru_cache(maxsize=2)
+def _scores(directory: str, shard: int, content: str) -> pa.Table:
+    return perplexity_tasks.read_scores(directory, shard, content)
+
+
 class _Plan:
     """The tasks of the survey, phase by phase; each phase takes and returns a fingerprint of the files before it."""
 
@@ -152,7 +148,8 @@ class _Plan:
         self._corpus = corpus
         self._directory = directory
         self._runner = runner
-        self._content = f"perplexity {fingerprint(settings.fingerprint(), corpus.fingerprint)}"
+        chosen_by = (settings.version, corpus.fingerprint, settings.reference_fraction, settings.reference_bytes)
+        self._content = f"perplexity reference {fingerprint(chosen_by)}"
 
     def folder(self, phase: str) -> str:
         return storage.join(self._directory, phase)
@@ -186,7 +183,7 @@ class _Plan:
         arguments = {"shards": len(self._corpus.shards), "content": self._content, "size": self._settings.pieces}
         task = Task(
             key="pieces",
-            function=train_pieces,
+            function=perplexity_tasks.train_pieces,
             arguments={"directory": self._directory, "reference": self.folder("reference"), **arguments},
             inputs=fingerprint(stamp, arguments),
         )
@@ -197,7 +194,7 @@ class _Plan:
         tasks = [
             Task(
                 key=f"model-{fold}",
-                function=train_model,
+                function=perplexity_tasks.train_model,
                 arguments={
                     "directory": self._directory,
                     "reference": self.folder("reference"),
@@ -210,16 +207,18 @@ class _Plan:
         ]
         return fingerprint(stamp, self._run("models", tasks, self._directory))
 
-    def write_scores(self, stamp: str) -> str:
+    def write_scores(self, stamp: str, content: str) -> str:
         tasks = [
             Task(
                 key=shard_name(index),
-                function=write_scores,
+                function=perplexity_tasks.write_scores,
                 arguments={
                     "directory": self.folder("scores"),
                     "path": self._corpus.path(shard),
                     "shard": index,
                     "models": self._directory,
+                    "stamp": stamp,
+                    "content": content,
                 },
                 inputs=fingerprint(stamp, shard.sha256, index),
                 weight=max(1, shard.text_bytes),
@@ -228,16 +227,17 @@ class _Plan:
         ]
         return self._run("scores", tasks)
 
-    def find_cutoffs(self, stamp: str) -> list[dict[str, Any]]:
+    def find_cutoffs(self, stamp: str, content: str) -> list[dict[str, Any]]:
         arguments = {
             "shards": len(self._corpus.shards),
+            "content": content,
             "keep_percentile": list(self._settings.keep_percentile),
             "group_documents": self._settings.group_documents,
             "min_pieces": self._settings.min_pieces,
         }
         task = Task(
             key="cutoffs",
-            function=find_cutoffs,
+            function=perplexity_tasks.find_cutoffs,
             arguments={"scores": self.folder("scores"), **arguments},
             inputs=fingerprint(stamp, arguments),
         )

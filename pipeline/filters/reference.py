@@ -3,7 +3,8 @@
 The rating is the product of four shares between 0 and 1, each visible in the text:
 
     language score   how sure the language stage was (1 where it did not run)
-    letters          letters among the characters that are not white space
+    letters          letters among the characters that are not white space (marks, as in Hindi, are none; documents
+                     compete with those of their language alone, where that is the same for all)
     sentences        1 when a sentence has 8 to 40 words on average, less the further away (menus, tables, lists)
     length           words / 50, at most 1: too little text says nothing
 
@@ -16,6 +17,7 @@ fold trains a model of its own, and each document is scored by the model of the 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ import xxhash
 
 from pipeline import storage
 from pipeline.dedup.partitions import write_partitions
+from pipeline.scripts import UNSPACED
 from pipeline.shard import read_batches, shard_name
 
 FOLDS = 2
@@ -32,33 +35,29 @@ SHORTEST_SENTENCE_WORDS = 8
 LONGEST_SENTENCE_WORDS = 40
 ENOUGH_WORDS = 50
 
-_LETTER_OR_SPACE = r"[\pL\pM\s]+"
+_NOT_LETTERS = re.compile(r"[\W\d_]+")
 # A character of a script without spaces counts as half a word.
-_WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]{1,2}|[\pL\pN]+"
-_SENTENCE_END = r"[.!?…。！？।؟]"
+_WORD = re.compile(f"[{UNSPACED}]{{1,2}}|[^\\W{UNSPACED}]+")
+_SENTENCE_END = re.compile(r"[.!?…。！？।؟]")
 
 
 def ratings(documents: pa.Table) -> np.ndarray:
     """The rating of each document: float64[documents], 0..1."""
-    text = documents["text"]
-    characters = _integers(compute.utf8_length(compute.replace_substring_regex(text, r"\s+", "")))
-    others = _integers(compute.utf8_length(compute.replace_substring_regex(text, _LETTER_OR_SPACE, "")))
-    words = _integers(compute.count_substring_regex(text, _WORD))
-    sentences = np.maximum(_integers(compute.count_substring_regex(text, _SENTENCE_END)), 1)
-    letters = 1.0 - others / np.maximum(characters, 1)
-    length = words / sentences
-    natural = np.minimum(
-        length / SHORTEST_SENTENCE_WORDS, LONGEST_SENTENCE_WORDS / np.maximum(length, LONGEST_SENTENCE_WORDS)
-    )
-    rating = letters * np.minimum(natural, 1.0) * np.minimum(words / ENOUGH_WORDS, 1.0)
+    rating = np.array([_rating(text) for text in documents["text"].to_pylist()], np.float64)
     if "language_score" in documents.column_names:
         scores = compute.fill_null(documents["language_score"], 0.0).to_numpy()
-        rating = rating * np.clip(scores, 0.0, 1.0)
-    return np.asarray(rating, np.float64)
+        rating *= np.clip(scores, 0.0, 1.0)
+    return rating
 
 
-def _integers(values: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(values.to_numpy(), np.int64)
+def _rating(text: str) -> float:
+    words = len(_WORD.findall(text))
+    if not words:
+        return 0.0
+    letters = len(_NOT_LETTERS.sub("", text)) / sum(map(len, text.split()))
+    sentence = words / max(1, len(_SENTENCE_END.findall(text)))
+    natural = min(1.0, sentence / SHORTEST_SENTENCE_WORDS, LONGEST_SENTENCE_WORDS / sentence)
+    return letters * natural * min(1.0, words / ENOUGH_WORDS)
 
 
 def folds(texts: list[str]) -> np.ndarray:

@@ -19,8 +19,9 @@ from typing import ClassVar
 from pipeline.pii.detector import Detector
 
 _CANDIDATE = re.compile(
-    r"(?<![\w.,/+\-])(?<![0-9] )(?:[1-9][0-9]{11,18}|[1-9][0-9]{3}(?P<separator>[ -])[0-9]{3,6}"
-    r"(?:(?P=separator)[0-9]{3,6}){1,3})(?![\w/]|[-.,][0-9A-Za-z]| [0-9])"
+    r"(?<![A-Za-z0-9_./+])(?<![0-9][,\-])(?<![A-Za-z]-)(?<![0-9]{4} )"
+    r"(?:[1-9][0-9]{11,18}|[1-9][0-9]{3}(?P<separator>[ -])[0-9]{3,6}(?:(?P=separator)[0-9]{3,6}){1,3})"
+    r"(?![A-Za-z0-9_/]|[-.,][0-9]|-[A-Za-z]| [0-9]{4})"
 )
 _FEWEST_DIGITS = 12
 _MOST_DIGITS = 19

@@ -17,17 +17,19 @@ from typing import ClassVar
 from pipeline.pii.detector import Detector
 
 # The look-behind lets a search start only where a run of address characters starts, so no text costs more than
-# linear time. Latin letters beyond ASCII are address characters; others are not, because Chinese text puts an
+# linear time. Rarer characters that RFC 5322 allows (`=`, `'`, `{` ...) are left out: in text they are quotes and
+# code around an address. Latin letters beyond ASCII are in; other letters are not, because Chinese text puts an
 # address right behind a word.
-_LOCAL = r"A-Za-z0-9\u00c0-\u024f!#$%&'*+/=?^_`{|}~.\-"
+_LETTER = r"A-Za-z0-9\u00c0-\u024f"
+_LOCAL = rf"{_LETTER}_.%+\-"
 _ADDRESS = re.compile(
-    rf"(?<![{_LOCAL}@])(?P<local>[{_LOCAL}]{{1,120}})@"
-    r"(?P<host>(?:[A-Za-z0-9\u00c0-\u024f](?:[A-Za-z0-9\u00c0-\u024f\-]{0,61}[A-Za-z0-9\u00c0-\u024f])?\.){1,10}"
+    rf"(?<![{_LOCAL}@])(?P<local>[{_LOCAL}]{{1,100}})@"
+    rf"(?P<host>(?:[{_LETTER}](?:[{_LETTER}\-]{{0,61}}[{_LETTER}])?\.){{1,10}}"
     r"(?P<top>[A-Za-z]{2,24}|xn--[A-Za-z0-9\-]{2,59}))"
-    r"(?![A-Za-z0-9\u00c0-\u024f_(@]|-[A-Za-z0-9]|\.[A-Za-z0-9\-]+@)"
+    rf"(?![_(@]|[.\-]?[{_LETTER}])"
 )
-_LEADING_PUNCTUATION = "!#$%&'*+/=?^`{|}~.-"
-"""Allowed in an address, but at its head it is the text's: a quote, a bracket, a list's dash."""
+_LEADING_PUNCTUATION = ".%+-"
+"""At the head of an address these belong to the text: a list's dash, an ellipsis."""
 _LONGEST_LOCAL = 64
 _LONGEST_HOST = 255
 

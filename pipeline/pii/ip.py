@@ -5,9 +5,10 @@ Sources: RFC 791 (four octets, decimal), RFC 4291 (text form of version 6); what
 
 Decisions: four numbers with dots are more often a version or a section than an address. Not an address: a number
 above 255 or with a leading zero; all four below 32 (`9.15.10.0`, `1.2.3.4`, but also `8.8.8.8`: among random
-addresses one in 4,096); directly behind a letter, `-`, `_`, `§` or a comparison (`v1.8.0.202`, `opencv-4.10.0.84`,
-`>=4.10.0.84`) or behind a word such as `version`. Short version 6 addresses look like slices and scopes (`1::2`,
-`a::b`), so with `::` they must lie in the part of the space that is handed out (2000::/3) and have three groups.
+addresses one in 4,096); directly behind a letter, a word's hyphen, `§` or a comparison (`v1.8.0.202`,
+`opencv-4.10.0.84`, `>=4.10.0.84`) or behind a word such as `version`. Short version 6 addresses look like slices and
+scopes (`1::2`, `a::b`), so with `::` there must be three groups, and a public one must lie in the part of the space
+that is handed out (2000::/3). Networks written with a `::` at the end name no machine and are left alone.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from typing import ClassVar
 
 from pipeline.pii.detector import Detector
 
-_VERSION_4 = r"(?<![\w.\-§])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w]|\.[0-9]|-[A-Za-z0-9])"
-_VERSION_6 = r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|:(?=:)){1,7}(?::|:?[0-9A-Fa-f]{1,4}|(?<=::)[0-9A-Fa-f]{0,4})(?![\w:]|\.[0-9])"
+_VERSION_4 = r"(?<![A-Za-z0-9_.§])(?<![A-Za-z_]-)[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![A-Za-z0-9_]|\.[0-9]|-[A-Za-z])"
+_VERSION_6 = (
+    r"(?<![A-Za-z0-9_:.])(?=[0-9A-Fa-f]{0,4}:[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{2,38}[0-9A-Fa-f]"
+    r"(?![A-Za-z0-9_]|:[0-9A-Fa-f:]|\.[0-9])"
+)
 _CANDIDATE = re.compile(rf"(?P<four>{_VERSION_4})|(?P<six>{_VERSION_6})")
 _VERSION_BEFORE = re.compile(
-    r"(?:[=<>!~^]=|[<>~^]|\b(?:v|ver|version|versions|release|releases|section|sections|chapter|sec|oid|build|revision))"
-    r"[\s.:]{0,3}\Z",
+    r"(?:[=<>!~^]=|~>|\b(?:v|ver|versions?|releases?|sections?|sec|chapter|oid|build|revision))[\s.:]{0,3}\Z",
     re.IGNORECASE,
 )
 _LOOK_BACK = 16
@@ -70,6 +73,6 @@ class Ip(Detector):
         except ValueError:
             return False
         groups = [group for group in written.split(":") if group]
-        if len(groups) < _GROUPS and self.public_only and (address not in _HANDED_OUT or len(groups) < 3):
+        if len(groups) < _GROUPS and (len(groups) < 3 or (address.is_global and address not in _HANDED_OUT)):
             return False
         return address.is_global or not self.public_only

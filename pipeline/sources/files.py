@@ -136,6 +136,14 @@ class _Zstandard(io.RawIOBase):
         return b"".join(parts)
 
 
+def read_all(stream: IO[bytes]) -> bytes:
+    """The rest of a stream whose `read` may return less than was asked for."""
+    blocks: list[bytes] = []
+    while block := stream.read(BLOCK_BYTES):
+        blocks.append(block)
+    return b"".join(blocks)
+
+
 def lines_of(stream: IO[bytes], position: int = 0) -> Iterator[tuple[int, bytes]]:
     """Lines without their end, each with the byte offset at which it begins; only \\n ends a line."""
     rest: list[bytes] = []

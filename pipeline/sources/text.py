@@ -56,7 +56,7 @@ class TextFiles(Source):
     def _documents(self, part: Slice, quarantine: Quarantine) -> Iterator[dict[str, Any]]:
         for file, name in part.arguments["files"]:
             with files.open_decompressed(file) as stream:
-                content = b"".join(iter(lambda stream=stream: stream.read(files.BLOCK_BYTES), b""))
+                content = files.read_all(stream)
             try:
                 text = content.decode("utf-8-sig")
             except UnicodeDecodeError as fault:

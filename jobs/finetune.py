@@ -1,0 +1,1 @@
+"""The finetune step: conversations (given, or made from the corpus) to an instruction-tuned GPT."""
