@@ -6,7 +6,7 @@ phrasing is drawn by a hash of the name. A question that was asked before is not
 two answers to one question teach nothing. When there are more pairs than `max_pairs`, those with the smallest
 hashes stay, so the mix is that of the whole corpus and memory is bounded by the cap.
 
-Cost: about 0.1 CPU-ms a document.
+Cost: about 0.06 CPU-ms a document; 34,000 documents give 48,000 pairs.
 """
 
 from __future__ import annotations

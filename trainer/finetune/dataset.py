@@ -8,7 +8,7 @@ nothing). A row with no trained token cannot be written and is not read: it woul
 is the sign of a wrong template. Which rows are held out follows from a hash of their tokens, so copies of one
 conversation are never on both sides. The same conversations, tokenizer and settings give the same bytes.
 
-Cost: about 0.1 CPU-ms a conversation of 60 tokens; memory: a batch of rows.
+Cost: about 0.2 CPU-ms a conversation of 60 tokens; memory: a batch of rows.
 """
 
 import hashlib
