@@ -6,6 +6,7 @@ of the text around, so that a hostile document can neither break the page nor mi
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,8 @@ def size(value: float) -> str:
 
 def percent(share: float) -> str:
     """A share between 0 and 1; small ones keep two digits, so that nothing that happened reads as 0."""
-    if share == 0 or share >= 0.01:
-        return f"{100 * share:.1f}{_THIN_SPACE}%"
-    return f"{100 * share:.2g}{_THIN_SPACE}%"
+    decimals = 1 if share == 0 or share >= 0.01 else 1 - math.floor(math.log10(100 * share))
+    return f"{100 * share:.{decimals}f}{_THIN_SPACE}%"
 
 
 def number(value: float) -> str:

@@ -21,6 +21,7 @@ from jobs.page import count, figure, page_environment, percent, plain, size, wor
         (size(999_499), "999 kB"),
         (percent(0.5), "50.0 %"),
         (percent(0.00012), "0.012 %"),
+        (percent(0.004), "0.40 %"),
         (percent(0.0), "0.0 %"),
         (figure(8_192_000), "8 192 000"),
         (figure(0.123456), "0.1235"),
