@@ -25,7 +25,7 @@ _LOCAL = rf"{_LETTER}_.%+\-"
 _ADDRESS = re.compile(
     rf"(?<![{_LOCAL}@])(?P<local>[{_LOCAL}]{{1,100}})@"
     rf"(?P<host>(?:[{_LETTER}](?:[{_LETTER}\-]{{0,61}}[{_LETTER}])?\.){{1,10}}"
-    r"(?P<top>[A-Za-z]{2,24}|xn--[A-Za-z0-9\-]{2,59}))"
+    r"(?P<top>xn--[A-Za-z0-9\-]{2,59}|[A-Za-z]{2,24}))"
     rf"(?![_(@]|[.\-]?[{_LETTER}])"
 )
 _LEADING_PUNCTUATION = ".%+-"

@@ -28,11 +28,12 @@ from pipeline.pii.detector import Detector
 _GAP = r"[ .\-/\u00a0\u2010\u2011\u2013]"
 _INTERNATIONAL = rf"(?<![A-Za-z0-9_+\-.,/=])\+[1-9](?:{_GAP}?(?:\([0-9]{{1,4}}\)|[0-9])){{6,14}}"
 _NORTH_AMERICAN = (
-    r"(?<![A-Za-z0-9_.,/+\-(])(?<![0-9] )(?:1[-. ])?(?:\([2-9][0-9]{2}\)[ -]?|[2-9][0-9]{2}(?P<gap>[-.]))[2-9][0-9]{2}"
+    r"(?<![A-Za-z0-9_.,/+\-(])(?:1[-. ])?(?:\([2-9][0-9]{2}\)[ -]?|[2-9][0-9]{2}(?P<gap>[-.]))[2-9][0-9]{2}"
     r"(?(gap)(?P=gap)|[-. ])[0-9]{4}"
 )
 _CHINESE_MOBILE = r"(?<=[\u4e00-\u9fff\uff0c\uff1a])1[3-9][0-9]{9}"
-_ANNOUNCED = rf"(?<![A-Za-z0-9_+])\(?[0-9](?:{_GAP}?(?:\([0-9]{{1,4}}\)|\)?[ ]?\(?[0-9])){{6,14}}"
+# Not behind a digit and a gap: a word cannot stand between them, and a search from each digit would be slow.
+_ANNOUNCED = rf"(?<![A-Za-z0-9_+])(?<![0-9)][ .\-/()])\(?[0-9](?:{_GAP}?(?:\([0-9]{{1,4}}\)|\)?[ ]?\(?[0-9])){{6,14}}"
 _EXTENSION = r"(?:[ ]?(?:x|ext\.?)[ ]?[0-9]{1,6})?"
 _END = r"(?![0-9A-Za-z_]|[-.,/][0-9])"
 # The look-ahead settles most characters with one comparison.
@@ -44,12 +45,11 @@ _CANDIDATE = re.compile(
 )
 _ANNOUNCEMENT = re.compile(
     r"(?:(?<![A-Za-z])(?:telephone|phone|tel|telefon|téléphone|teléfono|fax|mobile|mobil|cell|call|whatsapp|hotline)"
-    r"(?:[ -](?:number|no|us|me|at))?|电话|電話|手机|手機|传真|傳真|热线|熱線)(?:号码|號碼|号)?"
-    r"[ \t]{0,2}[.:：#]?[ \t]{0,2}\Z",
+    r"(?:[ -](?:number|no|us|me|on|at)){0,2}|电话|電話|手机|手機|传真|傳真|热线|熱線)(?:号码|號碼|号)?"
+    r"[ \t]{0,2}[.:：#]{0,2}\s{0,2}\Z",
     re.IGNORECASE,
 )
 _LOOK_BACK = 30
-_FIRST_DIGITS = re.compile(r"[+(]?[0-9]*")
 _MOST_DIGITS = 15
 _FEWEST_ANNOUNCED = 7
 _DATE = re.compile(r"(?:19|20)[0-9]{2}[-./][0-9]{1,2}[-./][0-9]{1,2}\Z")
@@ -75,8 +75,10 @@ class Phone(Detector):
                 yield match.span(form)
                 position = match.end()
             else:
-                # A number that is none may have run into the start of one that is.
-                position = match.start() + max(1, _FIRST_DIGITS.match(match[form]).end())
+                # What is no number may have run into the start of one: go on behind its first group of digits.
+                position = match.start() + 1
+                while text[position : position + 1].isdigit():
+                    position += 1
 
 
 def _is_number(form: str, number: str, before: str) -> bool:

@@ -4,8 +4,8 @@ Decisions: detectors run in a fixed order (e-mail, IP, card, phone), and of find
 character belongs to one find. Text outside the finds is not touched. Counts are the only thing reported: no find ever
 leaves the stage, not even as an example. In the drop log the value is the number of finds.
 
-Cost: texts that no pre-filter matches cost some 10 ms a MB and are never made Python strings; the others some 50 ms
-a MB and kind.
+Cost: 2 ms a MB and kind for texts that no pre-filter matches, which are never made Python strings; 30 to 80 ms a MB
+for each kind whose pre-filter matches. On mixed web text about 25 MB a CPU-second.
 """
 
 from __future__ import annotations
@@ -81,9 +81,7 @@ def find_all(text: str, detectors: Iterable[Detector]) -> list[Find]:
     finds: list[Find] = []
     for detector in detectors:
         starts = [start for start, _, _ in finds]
-        fresh = [
-            (start, end, detector) for start, end in detector.find(text) if _is_free(finds, starts, start, end)
-        ]
+        fresh = [(start, end, detector) for start, end in detector.find(text) if _is_free(finds, starts, start, end)]
         finds = sorted([*finds, *fresh], key=lambda find: find[0])
     return finds
 
@@ -110,4 +108,4 @@ def _candidates(texts: pa.Array, detectors: Iterable[Detector]) -> np.ndarray:
     masks = [
         pc.match_substring_regex(texts, detector.prefilter).to_numpy(zero_copy_only=False) for detector in detectors
     ]
-    return np.array(masks, dtype=bool).reshape(-1, len(texts))
+    return np.array(masks, dtype=bool).reshape(len(masks), len(texts))
