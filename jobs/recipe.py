@@ -125,7 +125,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
         data: dict[str, Any] = OmegaConf.to_container(given, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as fault:
         raise RecipeError(f"{path}: {str(fault).splitlines()[0]}") from fault
-    problems = list(lines.duplicates)
+    problems: list[Problem] = []
     recipe = _parse(data, problems)
     if problems or recipe is None:
         raise RecipeError("\n".join(_lines_for(path, lines, problems, overridden)))
@@ -231,6 +231,9 @@ def _parse(data: dict[str, Any], problems: list[Problem]) -> Recipe | None:
             for name in needed
             if data.get(key) is not None and data.get(name) is None
         ]
+    tuning = sections.get("finetune")
+    if isinstance(tuning, FinetuneSettings) and tuning.data is None and data.get("questions") is None:
+        problems.append(Problem(("finetune",), "needs `data: FILE`, or a section `questions` to make conversations"))
     if problems:
         return None
     recipe: Recipe | None = _validate(Recipe, sections, (), problems)

@@ -24,8 +24,6 @@ class RecipeLines:
 
     def __init__(self, text: str) -> None:
         self._lines: dict[Location, int] = {}
-        self.duplicates: list[Problem] = []
-        """Keys that stand twice in one mapping: YAML would silently keep the last."""
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:
             self._visit(node, ())
@@ -35,9 +33,6 @@ class RecipeLines:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 below = (*location, str(key.value))
-                if below in self._lines:
-                    first = self._lines[below]
-                    self.duplicates.append(Problem(below, f"stands twice (first in line {first}): remove one"))
                 self._lines[below] = key.start_mark.line + 1
                 self._visit(value, below)
         elif isinstance(node, yaml.SequenceNode):

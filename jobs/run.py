@@ -28,6 +28,8 @@ def steps_to_do(recipe: Recipe, last: str, alone: bool) -> list[str]:
     wanted = [last] if alone else list(STEPS[: STEPS.index(last) + 1])
     if alone and last == "finetune":
         wanted = ["questions", "finetune"]
+    if recipe.finetune is None or recipe.finetune.data is not None:
+        wanted = [step for step in wanted if step != "questions"]
     return [step for step in wanted if step in ("corpus", "report") or getattr(recipe, step) is not None]
 
 
