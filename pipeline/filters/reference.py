@@ -11,8 +11,8 @@ The rating is the product of four shares between 0 and 1, each visible in the te
 In each shard the best `fraction` of the documents of each language is taken, up to the shard's share of the
 allowance, so small languages have their part. The choice is a function of the shard alone.
 
-A document must not be judged by a model that has seen it: texts are split in two folds by a hash of the text, each
-fold trains a model of its own, and each document is scored by the model of the other fold.
+A document must not be judged by a model that has seen it or its twin: texts are split in two folds, by a hash that
+near-duplicates mostly share; each fold trains a model of its own, and each document is scored by the other's.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as compute
-import xxhash
 
 from pipeline import storage
 from pipeline.dedup.partitions import write_partitions
+from pipeline.dedup.shingles import shingles
 from pipeline.scripts import UNSPACED
 from pipeline.shard import read_batches, shard_name
 
 FOLDS = 2
+FOLD_SHINGLE_WORDS = 5
 SHORTEST_SENTENCE_WORDS = 8
 LONGEST_SENTENCE_WORDS = 40
 ENOUGH_WORDS = 50
@@ -61,8 +62,16 @@ def _rating(text: str) -> float:
 
 
 def folds(texts: list[str]) -> np.ndarray:
-    """The fold of each text; equal texts (up to white space) are in the same one."""
-    return np.fromiter((xxhash.xxh3_64_intdigest(" ".join(text.split()).encode()) % FOLDS for text in texts), np.int64)
+    """The fold of each text: int64[texts].
+
+    Decided by the smallest hash of its word 5-grams, on which two texts agree with the probability of their Jaccard
+    similarity (see `pipeline.dedup.signatures`).
+    """
+    batch = shingles(texts, FOLD_SHINGLE_WORDS)
+    if not texts:
+        return np.empty(0, np.int64)
+    smallest = np.minimum.reduceat(batch.hashes, batch.starts[:-1])
+    return (smallest % np.uint64(FOLDS)).astype(np.int64)
 
 
 def write_reference(
