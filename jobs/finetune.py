@@ -36,7 +36,7 @@ def finetune(job: Job) -> None:
         raise UserError(f"{job.run.pretrain} holds no finished model: run `gptmill pretrain` first")
     headline("finetune", f"{settings.template}, batches of {settings.batch_size} conversations")
     if settings.data is not None:
-        write_given(storage.absolute(settings.data), job.run.instructions, settings.max_bad_fraction)
+        write_given(storage.absolute(settings.data), job.run.instructions, job.recipe.max_bad_fraction)
     directory = local_directory(job.run.finetune)
     tokenizer = Path(job.run.tokenizer) / "tokenizer.json"
     context_length = storage.read_json(str(pretrained / "model.json"))["context_length"]
