@@ -137,16 +137,28 @@ def build_optimizer(model: GPT, settings: OptimizerSettings) -> torch.optim.Adam
 
 
 def import_deepspeed(device_type: str) -> Any:
-    """DeepSpeed, quiet, and without its C++ compilation at first use on a CPU."""
-    with _quiet_logging():
+    """DeepSpeed, quiet, and without its compilations at first use."""
+    with _quiet_logging(), _without_compiler():
         import deepspeed
         import deepspeed.ops
+        import deepspeed.runtime.zero.muon.muon_optimizer  # imported by its ZeRO; decorates with torch.compile
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     if device_type == "cpu":
         # Its shared-memory collectives are compiled when distributed work starts (minutes on two cores, and a lock
         # that hangs later runs when killed). With no operator marked as compatible it uses plain gloo.
         deepspeed.ops.__compatible_ops__ = {}
     return deepspeed
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """`torch.compile` as a decorator loads the whole compiler at import: 1.3 CPU-seconds a process for nothing."""
+    compiler = torch.compile
+    torch.compile = lambda function=None, **_: function if function is not None else lambda later: later  # type: ignore
+    try:
+        yield
+    finally:
+        torch.compile = compiler
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from trainer.generate.settings import GenerateSettings
 from trainer.generate.text_stream import TextStream
 from trainer.model.cache import KeyValueCache
 from trainer.model.gpt import GPT
+from trainer.model.init import empty_model
 from trainer.settings import ModelShape
 
 if TYPE_CHECKING:
@@ -114,8 +115,7 @@ def load_generator(model_directory: Path, device: str | None = None) -> Generato
     tokenizer = load_tokenizer(model_directory / TOKENIZER)
     try:
         shape = ModelShape.model_validate_json(shape_path.read_bytes())
-        with torch.device("meta"):
-            model = GPT(shape)
+        model = empty_model(shape)
         model.load_state_dict(load_file(weights_path), strict=True, assign=True)
     except (ValueError, RuntimeError, SafetensorError) as fault:
         reason = " ".join(str(fault).split())

@@ -1,0 +1,143 @@
+"""What a run's result depends on, and what differs between two runs.
+
+Everything that changes the maths is in; what changes only speed, logging or safety is not, so it may be changed
+between an interruption and the resume. The layout (processes, ZeRO stage, precision) does not change the maths but
+the rounding; checkpoints record it beside the identity.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import storage
+from pipeline.errors import UserError
+from pipeline.shard import fingerprint
+from trainer.data.batch import TrainingData
+from trainer.data.token_dataset import open_token_dataset
+from trainer.settings import ModelShape, TrainingJob
+
+CODE_VERSION = 1
+"""Raised when the same settings give other weights than before."""
+
+_WITHOUT_EFFECT = frozenset(
+    {
+        "micro_batch_size",
+        "threads_per_process",
+        "parallel",
+        "zero",
+        "precision",
+        "validation_every",
+        "validation_rows",
+        "checkpoint_every",
+        "keep_last",
+        "sample_every",
+        "sample_prompts",
+        "log_every",
+        "data",
+        "max_bad_fraction",
+    }
+)
+"""Settings that do not change what is learned (a finetuning file is represented by its content's fingerprint)."""
+
+_LENGTH = frozenset({"steps", "epochs", "tokens", "global_batch_tokens", "batch_size"})
+"""Settings whose effect is in the derived number of steps and rows."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A job with everything that it reads opened and checked."""
+
+    job: TrainingJob
+    data: TrainingData
+    shape: ModelShape
+    rows_per_step: int
+    steps: int
+    identity: dict[str, Any]
+    """Name -> value of all that the result depends on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the identity."""
+        return fingerprint(self.identity)
+
+
+def open_inputs(job: TrainingJob) -> Inputs:
+    """Open and check the data, the tokenizer and the initial weights of a job; needs no torch.
+
+    Raises UserError naming what is missing, damaged, or does not fit together.
+    """
+    data = _open_data(job)
+    if data.train.rows < 1 or data.validation.rows < 1:
+        raise UserError(f"{job.tokens} has no row in one of its splits: give it more data")
+    shape = _shape(job, data)
+    try:
+        rows_per_step = job.settings.rows_per_step(data.context_length)
+        steps = job.settings.total_steps(data.train.rows, data.context_length)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    settings = job.settings.model_dump(mode="json", exclude=set(_WITHOUT_EFFECT | _LENGTH))
+    weights = storage.sha256_of(str(job.initial_weights / "weights.safetensors")) if job.initial_weights else None
+    identity = {
+        "code_version": CODE_VERSION,
+        "kind": job.kind,
+        "seed": job.seed,
+        "steps": steps,
+        "rows_per_step": rows_per_step,
+        **_flat("settings", settings),
+        **_flat("model", shape.model_dump(mode="json", exclude={"preset"})),
+        "data": data.fingerprint,
+        "tokenizer": data.tokenizer_fingerprint,
+        "initial_weights": weights,
+    }
+    return Inputs(job, data, shape, rows_per_step, steps, identity)
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Each differing name with both values, for the user."""
+    return [
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _open_data(job: TrainingJob) -> TrainingData:
+    if job.kind == "finetune":
+        from trainer.finetune.rows import open_conversations  # only what finetuning needs
+
+        return open_conversations(job.tokens, job.tokenizer)
+    return open_token_dataset(job.tokens, job.tokenizer, verified=job.directory / "verified_shards.json")
+
+
+def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
+    """The model's full shape, from the settings and the data, or from the initial weights."""
+    start = None
+    if job.initial_weights is not None:
+        path = job.initial_weights / "model.json"
+        if not path.exists():
+            raise UserError(f"{path} does not exist: {job.initial_weights} is no finished model")
+        start = ModelShape.model_validate(storage.read_json(str(path)))
+        if start.vocab_size < data.vocab_size or start.context_length < data.context_length:
+            raise UserError(
+                f"{job.initial_weights} knows {start.vocab_size} tokens and contexts of {start.context_length}, "
+                f"{job.tokens} needs {data.vocab_size} and {data.context_length}: make the data for this model"
+            )
+    if job.model is None:
+        assert start is not None
+        return start
+    shape = job.model.shaped(data.vocab_size, data.context_length)
+    if start is not None and (found := _weights_of(start)) != (wanted := _weights_of(shape)):
+        changed = "; ".join(differences(found, wanted))
+        raise UserError(f"{job.initial_weights} is another model than the recipe's ({changed})")
+    return shape
+
+
+def _weights_of(shape: ModelShape) -> dict[str, Any]:
+    return shape.model_dump(exclude={"preset", "dropout", "initial_std"})
+
+
+def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}.{key}"
+        flat |= _flat(name, value) if isinstance(value, dict) else {name: value}
+    return flat

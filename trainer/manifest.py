@@ -1,0 +1,55 @@
+"""The last file of a training directory: what was trained, from what, with which result.
+
+A run whose manifest bears the fingerprint of the job is finished and is not run again. A finished run of another
+fingerprint is put aside, with its model and curves, before its place is taken.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline import storage
+from trainer.identity import Inputs
+from trainer.journal import EVENTS, METRICS, SAMPLES
+
+MANIFEST = "manifest.json"
+MODEL = "model"
+_OF_A_FINISHED_RUN = (MODEL, METRICS, EVENTS, SAMPLES, MANIFEST)
+
+
+def finished_manifest(inputs: Inputs) -> dict[str, Any] | None:
+    """The manifest, when this very job is finished and its model is there."""
+    manifest = read_manifest(inputs.job.directory)
+    weights = inputs.job.directory / MODEL / "weights.safetensors"
+    if manifest is None or manifest["fingerprint"] != inputs.fingerprint or not weights.exists():
+        return None
+    return manifest
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a training directory, or None when no run was finished there."""
+    path = directory / MANIFEST
+    if not path.exists():
+        return None
+    manifest: dict[str, Any] = storage.read_json(str(path))
+    return manifest
+
+
+def put_aside_superseded(inputs: Inputs) -> Path | None:
+    """Move a finished run of other settings or data to superseded/<fingerprint>, without its checkpoints.
+
+    Returns where it went, or None when there was none. An unfinished run is left alone: its checkpoints refuse to go
+    on with other settings.
+    """
+    directory = inputs.job.directory
+    manifest = read_manifest(directory)
+    if manifest is None or manifest["fingerprint"] == inputs.fingerprint:
+        return None
+    aside = directory / "superseded" / str(manifest["fingerprint"])[:12]
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    for name in _OF_A_FINISHED_RUN:  # the manifest goes last: an interrupted move is done again
+        if (directory / name).exists():
+            (directory / name).rename(aside / name)
+    return aside

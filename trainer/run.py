@@ -1,0 +1,112 @@
+"""One process of a training job from job to finished model: put the parts together, run the loop, write the result."""
+
+from typing import Any
+
+import torch
+
+from pipeline import storage
+from pipeline.errors import UserError
+from trainer.devices import count_cores
+from trainer.engine import TrainingEngine
+from trainer.export.weights import load_weights, write_model
+from trainer.identity import Inputs
+from trainer.journal import Journal
+from trainer.loop import Sampler, TrainingLoop
+from trainer.manifest import MANIFEST, MODEL, finished_manifest
+from trainer.model.declaration import parameter_count
+from trainer.model.gpt import GPT
+from trainer.model.init import build_model
+from trainer.parallel.layout import Layout, plan_layout
+from trainer.precision import choose_precision
+from trainer.ranks import Ranks
+from trainer.settings import TrainingJob
+from trainer.watch import StopRequest
+
+
+def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest) -> bool:
+    """Train, or continue training, until the model is written; False when asked to stop before.
+
+    Raises UserError for everything that the user can put right.
+    """
+    if finished_manifest(inputs) is not None:
+        return True
+    job, settings = inputs.job, inputs.job.settings
+    layout = plan_layout(
+        settings.model_copy(update={"parallel": settings.parallel.model_copy(update={"data": _copies(job, ranks)})}),
+        inputs.data.context_length,
+        gpus=0,
+        cores=count_cores(),
+    )
+    model = build_model(inputs.shape, job.seed)
+    if job.initial_weights is not None:
+        load_weights(model, job.initial_weights)
+    precision = choose_precision(settings.precision, ranks.device.type)
+    engine = TrainingEngine(model, settings, layout, precision, ranks)
+    journal.event("start", **_describe(inputs, layout, precision, engine))
+    loop = TrainingLoop(inputs, engine, ranks, journal, stop, _sampler(inputs))
+    outcome = loop.run()
+    if outcome.validation is None:
+        return False
+    write_model(job.directory / MODEL, engine, ranks, job.tokenizer)
+    if ranks.is_first:
+        manifest = {
+            "fingerprint": inputs.fingerprint,
+            "kind": job.kind,
+            "steps": outcome.progress.step,
+            "tokens": outcome.progress.tokens,
+            "seconds": round(outcome.progress.seconds, 3),
+            "parameters": parameter_count(inputs.shape),
+            "precision": precision,
+            "processes": layout.world,
+            **outcome.validation.as_line(),
+            "identity": inputs.identity,
+        }
+        storage.write_json(str(job.directory / MANIFEST), manifest)
+        journal.event("done", **{key: value for key, value in manifest.items() if key != "identity"})
+    ranks.barrier()
+    return True
+
+
+def _copies(job: TrainingJob, ranks: Ranks) -> int:
+    parallel = job.settings.parallel
+    share = parallel.tensor * parallel.pipeline
+    copies = max(1, ranks.world // share)
+    if parallel.data not in (None, copies):
+        raise UserError(
+            f"parallel.data is {parallel.data}, but {ranks.world} processes were started: start {parallel.data * share}"
+        )
+    return copies
+
+
+def _describe(inputs: Inputs, layout: Layout, precision: str, engine: TrainingEngine) -> dict[str, Any]:
+    return {
+        "step": 0,
+        "steps": inputs.steps,
+        "parameters": parameter_count(inputs.shape),
+        "rows": inputs.data.train.rows,
+        "rows_per_step": layout.rows_per_step,
+        "processes": layout.world,
+        "accumulation_steps": layout.accumulation_steps,
+        "zero": layout.zero,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "device": engine.ranks.device.type,
+        "deepspeed": engine.config,
+    }
+
+
+def _sampler(inputs: Inputs) -> Sampler | None:
+    settings = inputs.job.settings
+    if not settings.sample_every or not settings.sample_prompts:
+        return None
+    from trainer.finetune.template import load_tokenizer  # loads the tokenizers package
+    from trainer.generate.generator import Generator
+    from trainer.generate.settings import GenerateSettings
+
+    tokenizer = load_tokenizer(inputs.job.tokenizer)
+    drawn = GenerateSettings(max_new_tokens=64, seed=inputs.job.seed)
+
+    def sample(model: GPT, prompt: str) -> str:
+        return "".join(Generator(model, tokenizer).stream(prompt, drawn))
+
+    return sample
