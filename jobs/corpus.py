@@ -21,7 +21,8 @@ def make_corpus(job: Job) -> None:
     if worked:
         show_funnel(manifest["funnel"])
     if manifest["quarantined"]:
-        note(f"  {manifest['quarantined']} records could not be used: see quarantine/ in {job.run.corpus}")
+        records = "1 record" if manifest["quarantined"] == 1 else f"{manifest['quarantined']} records"
+        note(f"  {records} could not be used: see quarantine/ in {job.run.corpus}")
     last = manifest["funnel"][-1]
     done(
         "corpus",
@@ -37,8 +38,8 @@ def show_funnel(funnel: list[dict[str, Any]]) -> None:
     rows = []
     for entry in funnel:
         rules = sorted(entry["dropped"].items(), key=lambda item: (-item[1], item[0]))
-        named = ", ".join(f"{rule} {count:,}" for rule, count in rules[:3]) + (", ..." if len(rules) > 3 else "")
-        counts = ", ".join(f"{name} {count:,}" for name, count in entry["counts"].items())
+        named = ", ".join(f"{rule} {count:,}" for rule, count in rules[:2]) + (", ..." if len(rules) > 2 else "")
+        counts = "found: " + ", ".join(f"{name} {count:,}" for name, count in entry["counts"].items())
         rows.append(
             (
                 entry["stage"],
@@ -46,7 +47,7 @@ def show_funnel(funnel: list[dict[str, Any]]) -> None:
                 f"{entry['documents_out'] / first:.1%}",
                 size(entry["text_bytes_out"]),
                 f"{entry['documents_in'] - entry['documents_out']:,}",
-                named or counts,
+                named or (counts if entry["counts"] else ""),
             )
         )
-    show_table("", ("stage", "documents left", "of all", "text left", "dropped", "mostly by"), rows)
+    show_table("", ("stage", "left", "of all", "text", "dropped", "mostly by"), rows, prose="mostly by")

@@ -42,11 +42,14 @@ def failed(message: str) -> None:
     console.print(f"[bold red]error:[/bold red] {escape(message)}")
 
 
-def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table; columns after the first are aligned to the right."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], prose: str | None = None) -> None:
+    """A table; columns of numbers are aligned to the right, the first one and the one named `prose` to the left."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        if column == prose:
+            table.add_column(column, overflow="fold")
+        else:
+            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console.print(table)
@@ -67,6 +70,10 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 class ShardProgress:
@@ -98,7 +105,7 @@ class ShardProgress:
             self._bars.start()
             self._bar = self._bars.add_task(escape(label + skipped), total=tasks, rate="")
         else:
-            console.print(f"  {escape(label)}: {tasks} shards{skipped}")
+            console.print(f"  {escape(label)}: {_counted(tasks, 'task')}{skipped}")
 
     def advance(self, label: str, weight: int, record: dict[str, Any]) -> None:
         """A shard is finished."""
@@ -106,14 +113,16 @@ class ShardProgress:
         self._bytes += record.get("text_bytes", 0)
         self._weight_done += weight
         elapsed = max(1e-3, time.monotonic() - self._started)
-        rate = f"{self._documents / elapsed:,.0f} documents/s, {self._bytes / elapsed / 1e6:.1f} MB/s"
+        rate = f"{self._documents / elapsed:,.0f} documents/s, " if self._documents else ""
+        rate += f"{self._bytes / elapsed / 1e6:.1f} MB/s" if self._bytes else ""
         if self._bars is not None:
-            self._bars.update(self._bar, advance=1, rate=rate if self._documents else "")
+            self._bars.update(self._bar, advance=1, rate=rate)
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:
             self._last_line = time.monotonic()
             left = elapsed * (self._weights - self._weight_done) / max(1, self._weight_done)
             share = self._weight_done / self._weights
-            console.print(f"  {escape(label)}: {share:.0%}, {rate}, {duration(left)} left")
+            state = ", ".join(part for part in (f"{share:.0%}", rate, f"{duration(left)} left") if part)
+            console.print(f"  {escape(label)}: {state}")
 
     def end(self, label: str) -> None:
         """The step has ended."""
