@@ -3,7 +3,7 @@
 import random
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup.components import Components
@@ -20,6 +20,7 @@ def obvious_roots(count: int, pairs: list[tuple[int, int]]) -> list[int]:
 members = st.integers(0, 19)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(members, members), max_size=12), max_size=5), st.randoms())
 def test_roots_are_the_smallest_members_whatever_the_order(
     parts: list[list[tuple[int, int]]], chance: random.Random

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import xxhash
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup.shingles import jaccard, shingles
@@ -34,6 +34,7 @@ def mixed(run: list[str]) -> int:
 latin = st.text(alphabet="aB éß1_.,!? \n\t", max_size=80)
 
 
+@settings(deadline=None)
 @given(st.lists(latin, max_size=8), st.integers(1, 7))
 def test_a_batch_equals_the_documents_one_by_one(texts: list[str], size: int) -> None:
     found = shingles(texts, size)
@@ -42,6 +43,7 @@ def test_a_batch_equals_the_documents_one_by_one(texts: list[str], size: int) ->
         assert set(found.of(row).tolist()) == obvious_shingles(text, size)
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=50), max_size=5))
 def test_every_document_has_a_shingle_whatever_its_characters(texts: list[str]) -> None:
     assert (np.diff(shingles(texts, 5).starts) >= 1).all()
@@ -66,6 +68,7 @@ def test_scripts_without_spaces_are_cut_into_characters(text: str, words: int) -
     assert len(shingles([text], 1).hashes) == words
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 30), min_size=1), st.sets(st.integers(0, 30), min_size=1))
 def test_jaccard_is_that_of_sets(left: set[int], right: set[int]) -> None:
     arrays = [np.array(sorted(values), np.uint64) for values in (left, right)]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -42,9 +42,9 @@ def gibberish(chance: random.Random) -> str:
     return " ".join("".join(chance.choices("bcdfgjkqvwxz", k=9)) for _ in range(60))
 
 
-def survey(tmp_path: Path, shards: list[list[Any]], runner: SerialRunner | None = None, **settings: Any) -> Any:
+def survey(tmp_path: Path, shards: list[list[Any]], runner: SerialRunner | None = None, **fields: Any) -> Any:
     corpus = write_corpus(tmp_path / "corpus", shards)
-    stage = Perplexity.model_validate({"pieces": 600, "group_documents": 50, **settings})
+    stage = Perplexity.model_validate({"pieces": 600, "group_documents": 50, **fields})
     return corpus, stage.survey(corpus, str(tmp_path / "survey"), runner or SerialRunner())
 
 
@@ -174,6 +174,7 @@ def test_percentiles_that_make_no_sense_are_refused(percentiles: list[float]) ->
         Perplexity.model_validate({"keep_percentile": percentiles})
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1.0, 1e5), min_size=1, max_size=200))
 def test_at_most_the_asked_share_falls_outside_the_limits(tmp_path_factory: Any, values: list[float]) -> None:
     import pyarrow as pa
@@ -218,6 +219,7 @@ def test_twins_share_a_fold_and_folds_are_of_like_size() -> None:
     assert 400 < folds([str(number) for number in range(1000)]).sum() < 600
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_any_text_has_pieces_and_equal_training_gives_equal_pieces(texts: list[str]) -> None:
     serialized = train(iter(["the file is a file", *texts]), 300)
