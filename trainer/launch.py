@@ -54,7 +54,6 @@ def launch(job: TrainingJob, on_event: OnEvent) -> int:
     job_file.write_text(job.model_dump_json(indent=2) + "\n", encoding="utf-8")
     threads = job.settings.threads_per_process or max(1, count_cores() // layout.world)
     family = _Family(job_file, layout.world, threads)
-    family = _Family(job_file, layout.world, threads)
     try:
         with _counted_signals(family):
             return family.wait(on_event)

@@ -35,10 +35,11 @@ def main(arguments: list[str]) -> int:
     stop.listen()
     try:
         job = TrainingJob.model_validate_json(Path(arguments[0]).read_bytes())
-        return _train(open_inputs(job), events, stop)
-    except (ValidationError, FileNotFoundError) as error:
+    except (ValidationError, OSError) as error:
         print(f"{ERROR_PREFIX}{arguments[0]} is not a training job: {error}", file=sys.stderr, flush=True)
         return BAD_USAGE
+    try:
+        return _train(open_inputs(job), events, stop)
     except UserError as error:
         print(f"{ERROR_PREFIX}{error}", file=sys.stderr, flush=True)
         return FAILED
