@@ -1,0 +1,40 @@
+"""What a run says of itself."""
+
+import io
+import json
+from pathlib import Path
+
+from trainer.journal import Journal
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_steps_go_to_metrics_and_to_the_starter_and_everything_else_to_events(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    journal = Journal(tmp_path, stream, active=True)
+    journal.event("start", steps=2, kind="pretrain")
+    journal.step(step=1, loss=2.5)
+    journal.sample(step=1, prompt="a", text=" b\u2028c")
+    assert lines(tmp_path / "metrics.jsonl") == [{"step": 1, "loss": 2.5}]
+    assert lines(tmp_path / "events.jsonl")[0].items() >= {"event": "start", "kind": "pretrain"}.items()
+    assert [json.loads(line)["event"] for line in stream.getvalue().split("\n")[:-1]] == ["start", "step", "sample"]
+
+
+def test_a_resume_forgets_the_steps_that_are_done_again_and_a_cut_off_last_line(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, None, active=True)
+    for step in (1, 2, 3):
+        journal.step(step=step, loss=1.0)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 1, "lo')
+    journal.rewind(2)
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
+def test_other_processes_write_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, io.StringIO(), active=False)
+    journal.step(step=1, loss=2.5)
+    journal.event("start")
+    journal.rewind(0)
+    assert list(tmp_path.iterdir()) == []
