@@ -59,10 +59,12 @@ def name_of(url: str) -> str:
     return posixpath.basename(url.rstrip("/"))
 
 
-def _filesystem(url: str) -> tuple[Any, str]:
+def filesystem_of(url: str) -> tuple[Any, str]:
+    """The fsspec file system behind a URL, and the path in it."""
     import fsspec
 
-    filesystem, path = fsspec.core.url_to_fs(url)
+    # Workers and other jobs write to the same folders: a remembered listing would hide their files.
+    filesystem, path = fsspec.core.url_to_fs(url, use_listings_cache=False)
     return filesystem, path
 
 
@@ -90,7 +92,7 @@ def write_atomically(url: str) -> Iterator[IO[bytes]]:
             with tempfile.NamedTemporaryFile(prefix="gptmill-upload-") as file:
                 yield file
                 file.flush()
-                filesystem, path = _filesystem(url)
+                filesystem, path = filesystem_of(url)
                 filesystem.put_file(file.name, path)
             return
         target = local_path(url)
@@ -132,7 +134,7 @@ def open_binary(url: str) -> IO[bytes]:
     with explained(url, "read"):
         if is_local(url):
             return open(local_path(url), "rb")
-        filesystem, path = _filesystem(url)
+        filesystem, path = filesystem_of(url)
         file: IO[bytes] = filesystem.open(path, "rb")
         return file
 
@@ -141,7 +143,7 @@ def exists(url: str) -> bool:
     """Whether a file or folder is there."""
     if is_local(url):
         return local_path(url).exists()
-    filesystem, path = _filesystem(url)
+    filesystem, path = filesystem_of(url)
     return bool(filesystem.exists(path))
 
 
@@ -150,7 +152,7 @@ def list_names(url: str) -> list[str]:
     if is_local(url):
         folder = local_path(url)
         return sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    filesystem, path = _filesystem(url)
+    filesystem, path = filesystem_of(url)
     if not filesystem.exists(path):
         return []
     return sorted(name_of(entry) for entry in filesystem.ls(path, detail=False, refresh=True))
@@ -159,7 +161,7 @@ def list_names(url: str) -> list[str]:
 def remove(url: str) -> None:
     """Remove a file or a whole folder; nothing happens when it is not there."""
     if exists(url):
-        filesystem, path = _filesystem(url)
+        filesystem, path = filesystem_of(url)
         filesystem.rm(path, recursive=True)
 
 
@@ -167,7 +169,7 @@ def size_of(url: str) -> int:
     """Size of a file in bytes."""
     if is_local(url):
         return local_path(url).stat().st_size
-    filesystem, path = _filesystem(url)
+    filesystem, path = filesystem_of(url)
     return int(filesystem.size(path))
 
 
@@ -176,7 +178,7 @@ def stamp_of(url: str) -> str:
     if is_local(url):
         status = local_path(url).stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
-    filesystem, path = _filesystem(url)
+    filesystem, path = filesystem_of(url)
     details = filesystem.info(path)
     tag = details.get("ETag") or details.get("etag") or details.get("LastModified") or details.get("created")
     return f"{details.get('size')}-{tag}"

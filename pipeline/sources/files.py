@@ -30,10 +30,8 @@ def expand(path: str, endings: tuple[str, ...] | None = None) -> list[str]:
     Raises:
         UserError: nothing matches.
     """
-    import fsspec
-
     url = storage.absolute(path)
-    filesystem, bare = fsspec.core.url_to_fs(url)
+    filesystem, bare = storage.filesystem_of(url)
     if any(character in bare for character in "*?["):
         found = sorted(str(entry) for entry in filesystem.glob(bare) if filesystem.isfile(entry))
     elif filesystem.isdir(bare):
