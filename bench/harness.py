@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".bench"
 """Inputs, outputs and the peers' environments; ignored by git, may be removed at any time."""
 QUIET_CORES = 0.25
-"""Cores that other processes may use before a wall time is not believed."""
+"""Cores, of those that the measured processes need, that others may use before a wall time is not believed."""
 QUOTED_LINES = 12
 
 
@@ -74,12 +74,14 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 
 
 def disturbance(measured: Sequence[Measured], cores: int = 1) -> str | None:
-    """Why wall times of these runs cannot be judged; None when they can."""
+    """Why wall times of these runs, which use so many cores, cannot be judged; None when they can."""
     available = len(os.sched_getaffinity(0))
     if available < cores:
         return f"needs {cores} cores, this machine gives {available}"
     others = max(entry.cores_used_by_others for entry in measured)
-    return f"other processes used up to {others:.1f} cores meanwhile" if others > QUIET_CORES else None
+    if others <= available - cores + QUIET_CORES:
+        return None
+    return f"other processes used up to {others:.1f} of {available} cores meanwhile"
 
 
 @dataclass(frozen=True)
