@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".bench"
 """Inputs, outputs and the peers' environments; ignored by git, may be removed at any time."""
 QUIET_CORES = 0.25
-"""Cores, of those that the measured processes need, that others may use before a wall time is not believed."""
+"""Cores that others may use before a wall time is not believed: even on other cores they share caches and memory."""
 QUOTED_LINES = 12
 
 
@@ -79,9 +79,7 @@ def disturbance(measured: Sequence[Measured], cores: int = 1) -> str | None:
     if available < cores:
         return f"needs {cores} cores, this machine gives {available}"
     others = max(entry.cores_used_by_others for entry in measured)
-    if others <= available - cores + QUIET_CORES:
-        return None
-    return f"other processes used up to {others:.1f} of {available} cores meanwhile"
+    return f"other processes used up to {others:.1f} cores meanwhile" if others > QUIET_CORES else None
 
 
 @dataclass(frozen=True)
