@@ -29,7 +29,7 @@ from bench.tokens import write_drawn_tokens
 from jobs.recipe import load_recipe
 from pipeline import storage
 from pipeline.errors import UserError
-from trainer.launch import _KEEP_FREED_MEMORY as KEEP_FREED_MEMORY
+from trainer.launch import KEEP_FREED_MEMORY
 from trainer.settings import OptimizerSettings, ParallelSettings, PretrainSettings, ScheduleSettings, TrainingJob
 
 STEPS = 12

@@ -81,7 +81,7 @@ class _Family:
 
     def _start(self, job_file: Path, rank: int, world: int, port: int, threads: int) -> subprocess.Popen[bytes]:
         environment = {
-            **_KEEP_FREED_MEMORY,
+            **KEEP_FREED_MEMORY,
             **os.environ,
             "RANK": str(rank),
             "LOCAL_RANK": str(rank),
@@ -178,7 +178,7 @@ class _Family:
         return None
 
 
-_KEEP_FREED_MEMORY = {
+KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
     "MALLOC_TOP_PAD_": str(64 << 20),
