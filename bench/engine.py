@@ -115,7 +115,8 @@ def _measure_datatrove(claim: Claim, documents: Documents) -> None:
         rates[f"datatrove_gopher_documents_per_cpu_second_{name}"] = documents.count / peer.cpu_seconds
     kept, kept_by_peer = _kept_by_us(ours), _kept_by_datatrove(theirs)
     both, either = len(kept & kept_by_peer), len(kept | kept_by_peer)
-    claim.figure("documents_kept_by_both_of_those_kept_by_either", both / max(1, either))
+    claim.figure("share_of_documents_on_which_both_decide_alike", 1 - (either - both) / documents.count)
+    claim.figure("share_kept_by_both_of_those_kept_by_either", both / max(1, either))
     for name, rate in rates.items():
         claim.figure(name, rate)
     claim.goal("documents_per_cpu_second_over_datatrove_with_1_process", at_least=1.0)
