@@ -120,7 +120,9 @@ class _ModelWithLoss(nn.Module):
     def forward(self, inputs_BT: Tensor, targets_BT: Tensor, mask_BT: Tensor | None) -> Tensor:
         # DeepSpeed leaves any autocast that is entered outside of its own forward.
         with torch.autocast(self.device_type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return loss_sum(self.model(inputs_BT), targets_BT, mask_BT)
+            if mask_BT is None:
+                return loss_sum(self.model(inputs_BT), targets_BT)
+            return loss_sum(self.model(inputs_BT, chosen_BT=mask_BT), targets_BT[mask_BT])
 
 
 def build_optimizer(model: GPT, settings: OptimizerSettings) -> torch.optim.AdamW:

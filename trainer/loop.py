@@ -119,8 +119,9 @@ class TrainingLoop:
         return loss, gradient_norm, rate, int(valid), stops > 0
 
     def _micro_batches(self, step: int) -> list[Batch]:
-        rows = self.order.sample_ids(step)
-        return [self.data.train.batch(rows[piece]) for piece in self.engine.layout.micro_batches(self.ranks.rank)]
+        layout, source = self.engine.layout, self.data.train
+        rows = source.arranged(self.order.sample_ids(step)[layout.rows_of(self.ranks.rank)])
+        return [source.batch(rows[piece]) for piece in layout.micro_batches()]
 
     def _digest(self, step: int) -> str:
         """Hash of the whole global batch of a step."""

@@ -26,8 +26,8 @@ def train(ranks: Ranks, name: str, zero: int, micro_batch_size: int) -> dict[str
     engine = TrainingEngine(build_model(SHAPES[name], seed=3), settings, layout, "fp32", ranks)
     losses, norms = [], []
     for step in range(STEPS):
-        batch = global_batch(step)
-        batches = [rows_of(batch, piece) for piece in layout.micro_batches(ranks.rank)]
+        share = rows_of(global_batch(step), layout.rows_of(ranks.rank))
+        batches = [rows_of(share, piece) for piece in layout.micro_batches()]
         (valid,) = ranks.sum([sum(piece.valid_tokens for piece in batches)])
         (loss,) = ranks.sum([engine.compute_gradient(batches, int(valid))])
         losses.append(loss / valid)

@@ -55,6 +55,9 @@ class RowSource(Protocol):
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The rows of these numbers (each in [0, rows)), in this order."""
 
+    def arranged(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The same rows in the order in which cutting them into micro-batches wastes least on padding."""
+
 
 @dataclass(frozen=True)
 class TrainingData:

@@ -79,6 +79,10 @@ class TokenRows:
         """Rows of the split."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
+    def arranged(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The rows as they are: all are of one length."""
+        return rows
+
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The rows of these numbers; the targets are the inputs one token later, and all count."""
         tokens = np.empty((len(rows), self.context_length + 1), dtype=np.int64)

@@ -76,6 +76,11 @@ class ConversationRows:
             if (empty := np.flatnonzero(counted == 0)).size:
                 raise UserError(f"{path}: row {int(empty[0])} has no trained token: run the finetune step again")
 
+    def arranged(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The rows by length, the shortest first."""
+        lengths = self._starts[rows + 1] - self._starts[rows]
+        return rows[np.argsort(lengths, kind="stable")]
+
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The rows of these numbers in this order, [len(rows), T] with T the longest among them, padded."""
         for row in rows:

@@ -36,8 +36,12 @@ class GPT(nn.Module):
         if not shape.tied_embeddings:
             self.output = nn.Linear(shape.width, shape.vocab_size, bias=False)
 
-    def forward(self, tokens_BT: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits [B, T, V] of the token after each given one.
+    def forward(
+        self, tokens_BT: Tensor, cache: KeyValueCache | None = None, chosen_BT: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, T, V] of the token after each given one; with `chosen_BT` [N, V], where it is true only.
+
+        The output layer is up to half of a small model's work, and finetuning has a loss on a few positions.
 
         With a cache, `tokens_BT` continues the sequences it holds and is appended to it; the logits are those of
         the given tokens only, equal to the full forward's up to rounding. Raises ValueError for more tokens than
@@ -58,6 +62,8 @@ class GPT(nn.Module):
             x_BTD = block(x_BTD, rotation, cache)
         if cache is not None:
             cache.advance(tokens)
+        if chosen_BT is not None:
+            x_BTD = x_BTD[chosen_BT]
         x_BTD = self.final_norm(x_BTD)
         output = self.token_embedding if self.shape.tied_embeddings else self.output
         return functional.linear(x_BTD, output.weight)
@@ -83,20 +89,11 @@ class Block(nn.Module):
         return x_BTD
 
 
-def loss_sum(logits_BTV: Tensor, targets_BT: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+def loss_sum(logits: Tensor, targets: Tensor) -> Tensor:
     """Sum of the negative log likelihoods (nats) of the target tokens; scalar, fp32.
 
-    `mask_BT` is true where a target counts; None: everywhere. The caller divides by the number of valid tokens of
-    the whole global batch: a mean here would weigh micro-batches with few valid tokens too much.
+    Logits [..., V], targets [...], all of which count. The caller divides by the number of valid tokens of the whole
+    global batch: a mean here would weigh micro-batches with few valid tokens too much.
     """
-    targets = targets_BT.flatten()
-    if mask_BT is not None:
-        targets = targets.masked_fill(~mask_BT.flatten(), IGNORED)
-    loss: Tensor = functional.cross_entropy(
-        logits_BTV.flatten(0, 1).float(), targets, ignore_index=IGNORED, reduction="sum"
-    )
+    loss: Tensor = functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="sum")
     return loss
-
-
-IGNORED = -100
-"""Target of a position that has no loss."""

@@ -47,11 +47,14 @@ class Layout:
         """Forward passes of a process in one step; the last may have fewer rows."""
         return -(-self.rows_per_rank // self.micro_batch_size)
 
-    def micro_batches(self, rank: int) -> list[slice]:
-        """The pieces of the global batch that data-parallel copy `rank` computes, in order."""
-        start, end = rank * self.rows_per_rank, (rank + 1) * self.rows_per_rank
+    def rows_of(self, rank: int) -> slice:
+        """The part of the global batch that data-parallel copy `rank` computes."""
+        return slice(rank * self.rows_per_rank, (rank + 1) * self.rows_per_rank)
+
+    def micro_batches(self) -> list[slice]:
+        """The pieces of a copy's part, in order."""
         size = self.micro_batch_size
-        return [slice(at, min(at + size, end)) for at in range(start, end, size)]
+        return [slice(at, min(at + size, self.rows_per_rank)) for at in range(0, self.rows_per_rank, size)]
 
 
 @dataclass(frozen=True)

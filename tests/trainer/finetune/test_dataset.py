@@ -196,7 +196,8 @@ def test_padding_changes_no_loss_and_no_other_row_does(files: Files) -> None:
         batch = files.open().train.batch(rows)
         assert batch.mask is not None
         logits = model(torch.from_numpy(batch.inputs))
-        return float(loss_sum(logits, torch.from_numpy(batch.targets), torch.from_numpy(batch.mask)).detach())
+        mask = torch.from_numpy(batch.mask)
+        return float(loss_sum(logits[mask], torch.from_numpy(batch.targets)[mask]).detach())
 
     train = files.open().train
     rows = sorted(range(train.rows), key=lambda row: len(every_row(train)[row][0]))

@@ -38,7 +38,7 @@ def test_a_model_that_learned_its_conversations_answers_with_them_and_stops(tmp_
         for batch in batches:
             assert batch.mask is not None
             inputs, targets, mask = map(torch.from_numpy, (batch.inputs, batch.targets, batch.mask))
-            loss = loss_sum(model(inputs), targets, mask) / batch.valid_tokens
+            loss = loss_sum(model(inputs, chosen_BT=mask), targets[mask]) / batch.valid_tokens
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

@@ -130,11 +130,18 @@ def test_rotated_queries_and_keys_depend_on_their_distance_only() -> None:
     torch.testing.assert_close(torch.stack(products), products[0].expand(3), rtol=1e-5, atol=1e-6)
 
 
+def test_logits_of_chosen_positions_are_those_of_all_positions() -> None:
+    model = build_model(small(), seed=1).eval()
+    tokens = torch.randint(0, model.shape.vocab_size, (2, 5))
+    chosen = torch.tensor([[True, False, True, False, False], [False] * 5])
+    torch.testing.assert_close(model(tokens, chosen_BT=chosen), model(tokens)[chosen])
+
+
 def test_masked_targets_bring_neither_loss_nor_gradient() -> None:
     logits = torch.randn(2, 5, 7, requires_grad=True)
     targets = torch.randint(0, 7, (2, 5))
     mask = torch.tensor([[True, False, True, False, False], [False] * 5])
-    loss = loss_sum(logits, targets, mask)
+    loss = loss_sum(logits[mask], targets[mask])
     loss.backward()
     kept = torch.log_softmax(logits, -1).gather(2, targets[..., None])[..., 0][mask]
     torch.testing.assert_close(loss, -kept.sum())

@@ -18,10 +18,11 @@ def planned(rows: int = 12, gpus: int = 0, cores: int = 2, **settings: object) -
 def test_the_micro_batches_of_all_copies_are_the_global_batch(data: int, per_rank: int, micro: int) -> None:
     rows = data * per_rank
     layout = planned(rows, parallel=ParallelSettings(data=data), micro_batch_size=micro)
-    pieces = [layout.micro_batches(rank) for rank in range(data)]
-    assert [row for rank in pieces for piece in rank for row in range(rows)[piece]] == list(range(rows))
-    assert {len(rank) for rank in pieces} == {layout.accumulation_steps}
-    assert all(piece.stop - piece.start <= micro for rank in pieces for piece in rank)
+    shares = [range(rows)[layout.rows_of(rank)] for rank in range(data)]
+    pieces = layout.micro_batches()
+    assert [row for share in shares for piece in pieces for row in share[piece]] == list(range(rows))
+    assert len(pieces) == layout.accumulation_steps
+    assert all(piece.stop - piece.start <= micro for piece in pieces)
 
 
 def test_the_copies_are_the_gpus_and_on_cpu_two_where_there_are_two_cores() -> None:
