@@ -6,7 +6,8 @@ Both train the model of the quickstart recipe with its batch for one process (16
 rows in the same order, from the same initial weights, with the same optimizer, clipping and arithmetic, one thread.
 gptmill goes its whole way (launch, DeepSpeed, journal, checks); the plain loop is a forward, a backward, a clip and
 a step. That their losses agree shows that both do the same work. Tokens per second are the median over the steps
-after the first few; starting, validating and saving are left out on both sides.
+after the first few, tokens per CPU-second their sum over the same steps; starting, validating and saving are left out
+on both sides.
 
 gptmill has the C library keep freed memory. The plain loop is measured with that setting too (the ratio that the
 goal is on) and without it, as it is when started by hand.
@@ -23,6 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.harness import CACHE, Claim, Measured, disturbance, measure
 from bench.tokens import write_drawn_tokens
@@ -61,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _compare(repeat: int) -> int:
     sides = {"gptmill": ("gptmill", {}), "plain": ("plain", KEEP_FREED_MEMORY), "plain_by_hand": ("plain", {})}
     speeds: dict[str, list[float]] = {name: [] for name in sides}
+    per_cpu_second: dict[str, list[float]] = {name: [] for name in sides}
     losses: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
     measured: list[Measured] = []
@@ -72,18 +76,22 @@ def _compare(repeat: int) -> int:
             memory[name] = measured[-1].peak_pss_bytes / 1e6
             found = json.loads(result.read_bytes())
             speeds[name].append(statistics.median(found["tokens_per_second"][WARM_UP_STEPS:]))
+            per_cpu_second[name].append(found["tokens_per_cpu_second"])
             losses[name] = found["losses"]
     claim = Claim("train")
     busy = disturbance(measured)
-    for name in ("plain", "plain_by_hand"):
-        ratios = [ours / theirs for ours, theirs in zip(speeds["gptmill"], speeds[name], strict=True)]
-        claim.figure(f"tokens_per_second_over_{name}", ratios)
+    for kind, rates in (("tokens_per_second", speeds), ("tokens_per_cpu_second", per_cpu_second)):
+        for name in ("plain", "plain_by_hand"):
+            ratios = [ours / theirs for ours, theirs in zip(rates["gptmill"], rates[name], strict=True)]
+            claim.figure(f"{kind}_over_{name}", ratios)
     claim.goal("tokens_per_second_over_plain", at_least=0.9, unjudged=busy)
+    claim.goal("tokens_per_cpu_second_over_plain", at_least=0.9)
     apart = max(abs(one - other) / other for one, other in zip(losses["gptmill"], losses["plain"], strict=True))
     claim.figure("largest_relative_difference_of_losses", apart)
     claim.goal("largest_relative_difference_of_losses", at_most=1e-3)
     for name in sides:
         claim.figure(f"tokens_per_second_{name}", speeds[name])
+        claim.figure(f"tokens_per_cpu_second_{name}", per_cpu_second[name])
     for name in ("gptmill", "plain"):
         claim.figure(f"peak_megabytes_{name}", memory[name], "MB")
     return claim.finish()
@@ -122,10 +130,14 @@ def _run_gptmill(job: TrainingJob) -> dict[str, Any]:
 
     steps: list[dict[str, Any]] = []
     errors: list[str] = []
+    cpu_seconds: list[float] = []
 
     def listen(event: dict[str, Any]) -> None:
         if event["event"] == "step":
             steps.append(event)
+            (worker,) = psutil.Process().children()
+            times = worker.cpu_times()
+            cpu_seconds.append(times.user + times.system)
         elif event["event"] == "error":
             errors.append(event["message"])
 
@@ -133,8 +145,16 @@ def _run_gptmill(job: TrainingJob) -> dict[str, Any]:
         raise UserError(f"the trainer failed: {' '.join(errors)}")
     return {
         "tokens_per_second": [step["tokens_per_second"] for step in steps],
+        "tokens_per_cpu_second": _per_cpu_second(job, cpu_seconds),
         "losses": [step["loss"] for step in steps],
     }
+
+
+def _per_cpu_second(job: TrainingJob, cpu_seconds: list[float]) -> float:
+    """Tokens of the measured steps by the CPU time between their ends; the last step's may include the saving."""
+    assert isinstance(job.settings, PretrainSettings)
+    first, last = WARM_UP_STEPS - 1, len(cpu_seconds) - 2
+    return (last - first) * job.settings.global_batch_tokens / (cpu_seconds[last] - cpu_seconds[first])
 
 
 def _run_plain(job: TrainingJob) -> dict[str, Any]:
@@ -155,7 +175,7 @@ def _run_plain(job: TrainingJob) -> dict[str, Any]:
     optimizer = build_optimizer(model, job.settings.optimizer)
     mixed = choose_precision(job.settings.precision, "cpu") == "bf16"
     order = SampleOrder(inputs.data.train.rows, inputs.rows_per_step, job.seed)
-    speeds, losses = [], []
+    speeds, losses, cpu_seconds = [], [], []
     for step in range(inputs.steps):
         started = time.perf_counter()
         batch = inputs.data.train.batch(order.sample_ids(step))
@@ -168,7 +188,12 @@ def _run_plain(job: TrainingJob) -> dict[str, Any]:
         optimizer.zero_grad()
         losses.append(loss.item())
         speeds.append(targets.numel() / (time.perf_counter() - started))
-    return {"tokens_per_second": speeds, "losses": losses}
+        cpu_seconds.append(time.process_time())
+    return {
+        "tokens_per_second": speeds,
+        "tokens_per_cpu_second": _per_cpu_second(job, cpu_seconds),
+        "losses": losses,
+    }
 
 
 SIDES: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {"gptmill": _run_gptmill, "plain": _run_plain}
