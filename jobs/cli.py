@@ -141,13 +141,9 @@ def stages() -> None:
 @app.command()
 def doctor() -> None:
     """Look for what is broken or missing in this environment, and say how to mend it."""
-    from rich.console import Console
+    from jobs.doctor import run_doctor
 
-    from jobs.doctor import diagnose, exit_code, print_checks
-
-    checks = diagnose()
-    print_checks(checks, Console(highlight=False))
-    raise typer.Exit(exit_code(checks))
+    raise typer.Exit(run_doctor())
 
 
 def main() -> None:

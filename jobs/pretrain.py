@@ -14,6 +14,8 @@ from trainer.settings import TrainingJob
 
 def pretrain(job: Job) -> None:
     """Train the model, continue training it, or find it trained."""
+    from pipeline.tokens import read_tokens_manifest
+
     recipe = job.recipe
     assert recipe.pretrain is not None
     headline("pretrain", f"ZeRO-{recipe.pretrain.zero}, batches of {recipe.pretrain.global_batch_tokens:,} tokens")
@@ -30,7 +32,7 @@ def pretrain(job: Job) -> None:
         ),
     )
     bits = manifest.get("bits_per_byte")
-    gzip = storage.read_json(storage.join(job.run.tokens, "tokens.json"))["baselines"]["validation_gzip9_bits_per_byte"]
+    gzip = read_tokens_manifest(job.run.tokens)["baselines"]["validation_gzip9_bits_per_byte"]
     done(
         "pretrain",
         f"{manifest['parameters']:,} parameters, validation loss {manifest['validation_loss']:.4f}, "

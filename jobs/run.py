@@ -87,10 +87,6 @@ def _step(name: str) -> Callable[[Job], None]:
         from jobs.finetune import finetune
 
         return finetune
-    return _report
+    from jobs.report import make_report
 
-
-def _report(job: Job) -> None:
-    from jobs.report import write_report
-
-    done("report", write_report(job.run.url))
+    return make_report

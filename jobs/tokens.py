@@ -9,7 +9,7 @@ from pipeline.corpus import open_corpus
 
 def make_tokens(job: Job) -> None:
     """Write the token dataset, or find it written for this corpus and tokenizer."""
-    from pipeline.tokens import write_tokens
+    from pipeline.tokens import describe, write_tokens
 
     settings = job.recipe.tokens
     assert settings is not None
@@ -19,9 +19,16 @@ def make_tokens(job: Job) -> None:
     splits = manifest["splits"]
     if job.engine.tasks_done > before:
         rows = [
-            (name, f"{split['rows']:,}", f"{split['target_tokens']:,}", size(split["text_bytes"]))
-            for name, split in splits.items()
+            (
+                entry["split"],
+                entry["source"],
+                f"{entry['documents']:,}",
+                f"{entry['tokens']:,}",
+                size(entry["text_bytes"]),
+                f"{entry['tokens_per_byte']:.3f}",
+            )
+            for entry in describe(manifest)
         ]
-        show_table("", ("split", "rows", "tokens", "text"), rows)
+        show_table("", ("split", "source", "documents", "tokens", "text", "tokens per byte"), rows)
     done("tokens", f"{splits['train']['target_tokens']:,} tokens to train on in {job.run.tokens}")
     job.run.event("tokens", fingerprint=manifest["fingerprint"])

@@ -116,7 +116,7 @@ class _Family:
             if self.signals and not self._forwarded:
                 self._forwarded = True
                 self._ask_to_stop()
-            codes = [process.poll() for process in self._processes]
+            codes = [self._code(process) for process in self._processes]
             if any(code not in (None, DONE, INTERRUPTED) for code in codes):
                 return self._fail(codes, on_event)
             if all(code is not None for code in codes):
@@ -126,7 +126,12 @@ class _Family:
             if any(code is not None for code in codes):
                 first_end = first_end or time.monotonic()
                 if time.monotonic() - first_end > GRACE_SECONDS:
-                    return self._fail(codes, on_event)
+                    return INTERRUPTED if INTERRUPTED in codes else self._fail(codes, on_event)
+
+    def _code(self, process: subprocess.Popen[bytes]) -> int | None:
+        """Exit code so far; a process that was asked to stop before it could listen has nothing to save."""
+        code = process.poll()
+        return INTERRUPTED if self._forwarded and code == -signal.SIGTERM else code
 
     def _pass_on(self, on_event: OnEvent) -> None:
         """All events that are there, after waiting a moment for the first."""
