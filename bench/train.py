@@ -32,8 +32,9 @@ from bench.tokens import write_drawn_tokens
 from jobs.recipe import load_recipe
 from pipeline import storage
 from pipeline.errors import UserError
+from trainer.job import TrainingJob
 from trainer.launch import KEEP_FREED_MEMORY
-from trainer.settings import OptimizerSettings, ParallelSettings, PretrainSettings, ScheduleSettings, TrainingJob
+from trainer.settings import OptimizerSettings, ParallelSettings, PretrainSettings, ScheduleSettings
 
 STEPS = 12
 WARM_UP_STEPS = 3

@@ -11,7 +11,7 @@ from jobs.training import train
 from pipeline import storage
 from pipeline.corpus import open_corpus
 from pipeline.errors import UserError
-from trainer.settings import TrainingJob
+from trainer.job import TrainingJob
 
 
 def make_questions(job: Job) -> None:

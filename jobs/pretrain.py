@@ -9,7 +9,7 @@ from jobs.terminal import done, headline
 from jobs.training import train
 from pipeline import storage
 from pipeline.errors import UserError
-from trainer.settings import TrainingJob
+from trainer.job import TrainingJob
 
 
 def pretrain(job: Job) -> None:

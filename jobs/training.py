@@ -15,7 +15,7 @@ from pipeline import storage
 from pipeline.errors import Interrupted, UserError
 
 if TYPE_CHECKING:
-    from trainer.settings import TrainingJob
+    from trainer.job import TrainingJob
 
 INTERRUPTED = 75
 HANG = 124

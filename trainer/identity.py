@@ -13,7 +13,8 @@ from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.data.batch import TrainingData
 from trainer.data.token_dataset import open_token_dataset
-from trainer.settings import ModelShape, TrainingJob
+from trainer.job import TrainingJob
+from trainer.settings import ModelShape
 
 CODE_VERSION = 1
 """Raised when the same settings give other weights than before."""

@@ -23,9 +23,9 @@ from typing import IO, Any
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTED
 from trainer.identity import open_inputs
+from trainer.job import TrainingJob
 from trainer.manifest import finished_manifest, put_aside_superseded
 from trainer.parallel.layout import plan_layout
-from trainer.settings import TrainingJob
 from trainer.watch import PARENT_PIPE, SIGNALS
 
 POLL_SECONDS = 0.05

@@ -10,6 +10,7 @@ from trainer.devices import count_cores
 from trainer.engine import TrainingEngine
 from trainer.export.weights import load_weights, write_model
 from trainer.identity import Inputs
+from trainer.job import TrainingJob
 from trainer.journal import Journal
 from trainer.loop import Sampler, TrainingLoop
 from trainer.manifest import MANIFEST, MODEL, finished_manifest
@@ -19,7 +20,6 @@ from trainer.model.init import build_model
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.precision import choose_precision
 from trainer.ranks import Ranks
-from trainer.settings import TrainingJob
 from trainer.watch import StopRequest
 
 

@@ -9,11 +9,9 @@ on wall time: the same settings, data and seed give the same steps on any machin
 """
 
 import math
-from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
-from pydantic_core.core_schema import ValidationInfo, ValidatorFunctionWrapHandler
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainer.model.presets import PRESETS
 
@@ -280,40 +278,3 @@ class PretrainSettings(TrainingSettings):
         if self.tokens is not None:
             return max(1, self.tokens // self.global_batch_tokens)
         return super().total_steps(rows, context_length)
-
-
-class TrainingJob(Settings):
-    """All that a training process must know; written as `job.json` and read by every rank."""
-
-    kind: Literal["pretrain", "finetune"]
-    """Which class `settings` is of, and which data is read."""
-    directory: Path
-    """Where the run lives: job.json, metrics.jsonl, checkpoints/, model/, manifest.json."""
-    tokens: Path
-    """Directory of the training data: the token dataset, or the finetuning conversations."""
-    tokenizer: Path
-    """The tokenizer.json that made the tokens."""
-    model: ModelSettings | None = None
-    """The model to build. None: that of `initial_weights`."""
-    settings: SerializeAsAny[TrainingSettings]
-    """`PretrainSettings`, or `FinetuneSettings` of trainer.finetune."""
-    initial_weights: Path | None = None
-    """A finished `model/` directory to start from. None: random weights."""
-    seed: int = Field(default=0, ge=0)
-    """Drives initial weights, data order and dropout."""
-
-    @field_validator("settings", mode="wrap")
-    @classmethod
-    def _choose_settings(cls, given: Any, _: ValidatorFunctionWrapHandler, info: ValidationInfo) -> TrainingSettings:
-        if info.data.get("kind") == "finetune":
-            from trainer.finetune.settings import FinetuneSettings  # imports this module
-
-            finetune: TrainingSettings = FinetuneSettings.model_validate(given)
-            return finetune
-        return PretrainSettings.model_validate(given)
-
-    @model_validator(mode="after")
-    def _check_model(self) -> Self:
-        if self.model is None and self.initial_weights is None:
-            raise ValueError("a training job needs a model or initial_weights")
-        return self

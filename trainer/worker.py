@@ -19,8 +19,8 @@ from pipeline.errors import UserError
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTED
 from trainer.identity import Inputs, open_inputs
+from trainer.job import TrainingJob
 from trainer.journal import Journal
-from trainer.settings import TrainingJob
 from trainer.watch import StopRequest, end_with_parent
 
 

@@ -9,8 +9,9 @@ import pytest
 from pipeline.errors import UserError
 from tests.trainer.datasets import write_token_dataset
 from trainer.identity import Inputs, differences, open_inputs
+from trainer.job import TrainingJob
 from trainer.manifest import finished_manifest, put_aside_superseded
-from trainer.settings import ModelSettings, PretrainSettings, TrainingJob
+from trainer.settings import ModelSettings, PretrainSettings
 
 
 def inputs(directory: Path, seed: int = 0, layers: int = 2, **settings: Any) -> Inputs:

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from tests.trainer.datasets import write_token_dataset
-from trainer.settings import ModelSettings, PretrainSettings, TrainingJob
+from trainer.job import TrainingJob
+from trainer.settings import ModelSettings, PretrainSettings
 
 STEPS = 50
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from trainer.settings import ModelSettings, PretrainSettings, TrainingJob
+from trainer.job import TrainingJob
+from trainer.settings import ModelSettings, PretrainSettings
 
 
 def test_a_preset_gives_the_shape_and_explicit_fields_override_it() -> None:

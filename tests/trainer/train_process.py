@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from trainer.job import TrainingJob
 from trainer.launch import launch
-from trainer.settings import TrainingJob
 
 
 def show(event: dict[str, Any]) -> None:

@@ -36,9 +36,7 @@ class GPT(nn.Module):
         if not shape.tied_embeddings:
             self.output = nn.Linear(shape.width, shape.vocab_size, bias=False)
 
-    def forward(
-        self, tokens_BT: Tensor, cache: KeyValueCache | None = None, chosen_BT: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, tokens_BT: Tensor, cache: KeyValueCache | None = None, chosen_BT: Tensor | None = None) -> Tensor:
         """Logits [B, T, V] of the token after each given one; with `chosen_BT` [N, V], where it is true only.
 
         The output layer is up to half of a small model's work, and finetuning has a loss on a few positions.
