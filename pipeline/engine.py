@@ -15,6 +15,7 @@ The only importer of ray in the pipeline. Decisions (measured before they were t
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import shutil
@@ -22,6 +23,8 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -36,6 +39,8 @@ OBJECT_STORE_BYTES = 256 << 20
 MAXIMUM_ATTEMPTS = 4
 SECONDS_BETWEEN_ATTEMPTS = 0.5
 TASKS_IN_FLIGHT_PER_WORKER = 2
+SESSIONS = "/tmp"
+SESSION_PREFIX = "gptmill-ray-"
 _QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "disabled",
@@ -59,6 +64,7 @@ class Engine:
         self._stop = stop or StopRequest()
         self._ray: Any = None
         self._temporary: str | None = None
+        self._owner: int | None = None
         self.tasks_done = 0
         """Tasks that were really run, not found finished: 0 after a run that had nothing to do."""
 
@@ -75,9 +81,10 @@ class Engine:
         if self._ray is not None:
             self._ray.shutdown()
             self._ray = None
-        if self._temporary is not None:
+        if self._temporary is not None and self._owner is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
-            self._temporary = None
+            os.close(self._owner)
+            self._temporary = self._owner = None
 
     def map(self, directory: str, label: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """Run what is not yet done and return the records of all tasks, in their order.
@@ -149,8 +156,10 @@ class Engine:
             if os.environ.get("RAY_ADDRESS"):
                 _join_cluster(ray, os.environ["RAY_ADDRESS"])
             else:
+                _remove_dead_sessions()
                 # Unix socket paths are limited to 107 bytes: keep the folder's name short.
-                self._temporary = tempfile.mkdtemp(prefix="gptmill-ray-", dir="/tmp")
+                self._temporary = tempfile.mkdtemp(prefix=f"{SESSION_PREFIX}{os.getpid()}-", dir=SESSIONS)
+                self._owner = _lock(self._temporary, os.O_CREAT)
                 ray.init(
                     address="local",
                     num_cpus=self._workers,
@@ -161,6 +170,26 @@ class Engine:
                     _temp_dir=self._temporary,
                 )
         return self._ray, max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+
+def _lock(folder: str, flags: int = 0) -> int:
+    """Take a session folder; the kernel gives it back when this process ends, however it ends."""
+    descriptor = os.open(Path(folder, "owner"), os.O_RDWR | flags)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_dead_sessions() -> None:
+    """Remove what embedded Rays left behind whose job was killed with -9."""
+    for folder in Path(SESSIONS).glob(f"{SESSION_PREFIX}*"):
+        with suppress(OSError):
+            descriptor = _lock(str(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
 
 
 def task_stamp(task: Task) -> str:

@@ -145,3 +145,4 @@ def test_a_job_killed_with_minus_9_resumes_to_the_same_bytes_and_leaves_no_proce
     assert different == set()
     _, alive = psutil.wait_procs(family, timeout=20)
     assert not alive, "the killed job's Ray is gone"
+    assert not list(Path("/tmp").glob(f"gptmill-ray-{killed.pid}-*")), "and so are its files, since the next start"
