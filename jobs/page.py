@@ -29,9 +29,7 @@ def page_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        count=count, size=size, percent=percent, number=number, figure=figure, plain=plain, words=words
-    )
+    environment.filters.update(count=count, size=size, percent=percent, number=number, figure=figure, plain=plain)
     return environment
 
 
@@ -67,11 +65,6 @@ def figure(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return plain(str(value))
     return count(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def words(name: str) -> str:
-    """A name from the code as words: `minhash_dedup` reads `minhash dedup`."""
-    return plain(name).replace("_", " ")
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.page import count, figure, page_environment, percent, plain, size, words
+from jobs.page import count, figure, page_environment, percent, plain, size
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,6 @@ from jobs.page import count, figure, page_environment, percent, plain, size, wor
         (figure(8_192_000), "8 192 000"),
         (figure(0.123456), "0.1235"),
         (figure(True), "True"),
-        (words("minhash_dedup"), "minhash dedup"),
     ],
 )
 def test_figures_are_written_as_people_read_them(written: str, expected: str) -> None:

@@ -112,7 +112,7 @@ def test_every_part_of_a_run_has_its_section(page: Page) -> None:
 def test_the_funnel_counts_what_each_stage_let_through(page: Page) -> None:
     assert "read 39" in page.text
     assert "language 34" in page.text
-    assert "exact dedup 31" in page.text
+    assert "exact_dedup 31" in page.text
     assert "−3 (8.8%)" in page.text
 
 
