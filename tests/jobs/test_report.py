@@ -117,7 +117,7 @@ def test_the_funnel_counts_what_each_stage_let_through(page: Page) -> None:
 
 
 def test_reasons_come_with_examples(page: Page) -> None:
-    assert "other language" in page.text
+    assert "other_language" in page.text
     assert "Dies ist ein ganz gewöhnlicher deutscher Satz" in page.text
     assert "same as <b>35</b>" in page.text
 
