@@ -1,6 +1,6 @@
 """What a run would do: checked and printed before anything is done (`--dry-run`).
 
-`check_environment` also runs before every real job: a missing package is found in the first second, not in the
+`check` also runs before every real job: a missing package is found in the first second, not in the
 third hour.
 """
 
@@ -9,25 +9,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from jobs.recipe import LoadedRecipe, RecipeError
+from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
 from jobs.terminal import console, done, note, show_table, size
+from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.errors import UserError
 from trainer.devices import count_cores, count_gpus
 from trainer.model.declaration import parameter_count
-from trainer.parallel.layout import plan_layout
+from trainer.parallel.layout import Layout, plan_layout
+from trainer.settings import ModelShape
 
 _TRAINING_STEPS = ("pretrain", "finetune")
 _TRAINING_PACKAGES = ("torch", "deepspeed", "safetensors")
 
 
-def check_environment(steps: Sequence[str]) -> None:
-    """Make sure that the packages of all steps are there.
+def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
+    """Make sure that the packages and files of all steps are there and that the layout works.
 
     Raises:
-        UserError: names the missing packages and the command that installs them.
+        UserError: names the missing packages and the command that installs them, or the missing file.
+        RecipeError: the layout of the training is not supported.
     """
+    recipe = loaded.recipe
+    named = [(stage.name, path) for stage in recipe.stages for path in stage.files()] if "corpus" in steps else []
+    if "finetune" in steps and recipe.finetune is not None and recipe.finetune.data is not None:
+        named.append(("finetune.data", recipe.finetune.data))
+    if absent := [f"{where}: {path} does not exist" for where, path in named if not storage.exists(path)]:
+        raise RecipeError("\n".join(absent))
+    if "pretrain" in steps:
+        pretraining_plan(loaded)
     if any(step in _TRAINING_STEPS for step in steps):
         missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
         if missing:
@@ -46,6 +57,7 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
             "corpus",
             ("pass", "shards", "stages"),
             [(f"corpus/{planned.name}", len(slices), planned.label) for planned in passes],
+            prose="stages",
         )
         note(f"input: {len(slices)} slices, {size(total)} as stored; each pass reads and writes every shard once")
     rows: list[tuple[str, str]] = []
@@ -55,22 +67,17 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         rows.append(("tokens", f"rows of {recipe.tokens.context_length} tokens"))
     rows += _training_rows(loaded, steps)
     if rows:
-        show_table("then", ("step", ""), rows)
+        show_table("then", ("step", "what"), rows, prose="what")
     done("plan", "everything checked; run it without --dry-run")
 
 
 def _training_rows(loaded: LoadedRecipe, steps: Sequence[str]) -> list[tuple[str, str]]:
     recipe = loaded.recipe
-    if recipe.pretrain is None or recipe.model is None or recipe.tokens is None or recipe.tokenizer is None:
-        return []
     rows: list[tuple[str, str]] = []
-    shape = recipe.model.shaped(recipe.tokenizer.vocab_size, recipe.tokens.context_length)
-    if "pretrain" in steps:
-        try:
-            layout = plan_layout(recipe.pretrain, recipe.tokens.context_length, gpus=count_gpus(), cores=count_cores())
-        except (UserError, ValueError) as fault:
-            raise RecipeError(f"{loaded.path}: pretrain: {fault}") from fault
-        rows.append(("model", f"{parameter_count(shape):,} parameters, {shape.layers} layers, width {shape.width}"))
+    layout, shape = pretraining_plan(loaded), model_shape(recipe)
+    if "pretrain" in steps and recipe.pretrain is not None and layout is not None and shape is not None:
+        parameters = parameter_count(shape)
+        rows.append(("model", f"{parameters:,} parameters, {shape.layers} layers, width {shape.width}"))
         rows.append(
             (
                 "pretrain",
@@ -78,6 +85,58 @@ def _training_rows(loaded: LoadedRecipe, steps: Sequence[str]) -> list[tuple[str
                 f"{layout.micro_batch_size} ({layout.accumulation_steps} a process)",
             )
         )
+        weights, gradients, moments = state_bytes(parameters, layout)
+        rows.append(
+            (
+                "memory",
+                f"a process: weights {size(weights)}, gradients {size(gradients)}, optimizer {size(moments)}, "
+                "and the activations of a micro-batch",
+            )
+        )
+        rows.append(("length", _length(recipe, shape, parameters)))
     if "finetune" in steps and recipe.finetune is not None:
         rows.append(("finetune", recipe.finetune.data or "questions made from the corpus"))
     return rows
+
+
+def _length(recipe: Recipe, shape: ModelShape, parameters: int) -> str:
+    settings = recipe.pretrain
+    assert settings is not None
+    if settings.steps is None and settings.tokens is None:
+        return f"{settings.epochs or 1:g} epochs of the token dataset, whose size is known when it is written"
+    steps = settings.total_steps(0, shape.context_length)
+    tokens = steps * settings.global_batch_tokens
+    # 6 FLOP for each parameter and token: forward 2, backward 4 (Kaplan et al. 2020, section 2.1).
+    return f"{steps:,} steps, {tokens:,} tokens, {6 * parameters * tokens:.1e} FLOP (6 x parameters x tokens)"
+
+
+def state_bytes(parameters: int, layout: Layout) -> tuple[int, int, int]:
+    """Bytes of fp32 weights, gradients and AdamW's moments that one process holds, by ZeRO stage."""
+    share = parameters // layout.data
+    return (
+        4 * (share if layout.zero >= 3 else parameters),
+        4 * (share if layout.zero >= 2 else parameters),
+        8 * (share if layout.zero >= 1 else parameters),
+    )
+
+
+def model_shape(recipe: Recipe) -> ModelShape | None:
+    """The model with vocabulary and context; None when the recipe trains none."""
+    if recipe.model is None or recipe.tokens is None or recipe.tokenizer is None:
+        return None
+    return recipe.model.shaped(recipe.tokenizer.vocab_size, recipe.tokens.context_length)
+
+
+def pretraining_plan(loaded: LoadedRecipe) -> Layout | None:
+    """How pretraining would be spread over this machine; None when the recipe has no pretraining.
+
+    Raises:
+        RecipeError: the layout is not supported, or the batch cannot be divided.
+    """
+    recipe = loaded.recipe
+    if recipe.pretrain is None or recipe.tokens is None:
+        return None
+    try:
+        return plan_layout(recipe.pretrain, recipe.tokens.context_length, gpus=count_gpus(), cores=count_cores())
+    except (UserError, ValueError) as fault:
+        raise RecipeError(f"{loaded.path}: pretrain: {fault}") from fault

@@ -35,11 +35,11 @@ def steps_to_do(recipe: Recipe, last: str, alone: bool) -> list[str]:
 
 def run_steps(name: str, overrides: Sequence[str], last: str, dry_run: bool, alone: bool = False) -> None:
     """Load the recipe, then plan or do its steps."""
-    from jobs.plan import check_environment, show_plan
+    from jobs.plan import check, show_plan
 
     loaded = load_recipe(name, overrides)
     steps = steps_to_do(loaded.recipe, last, alone)
-    check_environment(steps)
+    check(loaded, steps)
     if dry_run:
         show_plan(loaded, steps)
         return

@@ -181,3 +181,16 @@ def test_generate_without_a_model_says_what_to_do(folder: Path) -> None:
     code, output = gptmill(folder, "generate", "out", "hello")
     assert code == 1
     assert "out has no finished model of the step finetune" in output
+
+
+def test_a_layout_that_cannot_work_is_refused_before_anything_is_done(folder: Path) -> None:
+    sections = "tokenizer: {vocab_size: 300}\ntokens: {context_length: 64}\nmodel: {preset: modern-3m}\n"
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + sections + "pretrain: {global_batch_tokens: 100, steps: 5}\n")
+    code, output = gptmill(folder, "run", "recipe.yaml")
+    assert code == 2
+    assert "global_batch_tokens 100 is no multiple of the context length 64; the nearest is 128" in output
+    assert not (folder / "out").exists()
+    code, output = gptmill(folder, "run", "recipe.yaml", "pretrain.global_batch_tokens=128", "--dry-run")
+    assert code == 0
+    assert "5 steps, 640 tokens" in output
