@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jobs.job import Job
-from jobs.terminal import done, headline, note, show_table, size
+from jobs.terminal import done, headline, note, show_table, shown, size
 from pipeline.corpus import build_corpus
 
 
@@ -22,11 +22,11 @@ def make_corpus(job: Job) -> None:
         show_funnel(manifest["funnel"])
     if manifest["quarantined"]:
         records = "1 record" if manifest["quarantined"] == 1 else f"{manifest['quarantined']} records"
-        note(f"  {records} could not be used: see quarantine/ in {job.run.corpus}")
+        note(f"  {records} could not be used: see quarantine/ in {shown(job.run.corpus)}")
     last = manifest["funnel"][-1]
     done(
         "corpus",
-        f"{last['documents_out']:,} documents, {size(last['text_bytes_out'])} of text in {job.run.corpus}"
+        f"{last['documents_out']:,} documents, {size(last['text_bytes_out'])} of text in {shown(job.run.corpus)}"
         + ("" if worked else " (nothing to do)"),
     )
     job.run.event("corpus", tasks=worked, fingerprint=manifest["fingerprint"])

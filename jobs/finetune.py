@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs.job import Job
 from jobs.pretrain import local_directory
-from jobs.terminal import done, headline
+from jobs.terminal import done, headline, shown
 from jobs.training import train
 from pipeline import storage
 from pipeline.corpus import open_corpus
@@ -20,7 +20,7 @@ def make_questions(job: Job) -> None:
 
     assert job.recipe.questions is not None
     manifest = write_questions(open_corpus(job.run.corpus), job.run.instructions, job.recipe.questions)
-    done("questions", f"{manifest['conversations']:,} question and answer pairs in {job.run.instructions}")
+    done("questions", f"{manifest['conversations']:,} question and answer pairs in {shown(job.run.instructions)}")
 
 
 def finetune(job: Job) -> None:

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from jobs.job import Job
 from jobs.page import page_environment
 from jobs.plots import ACCENT, MUTED, Line, length_histogram, line_chart
-from jobs.terminal import done
+from jobs.terminal import done, shown
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.report.census import Census, take_census
@@ -72,7 +72,7 @@ class TrainingSection:
 
 def make_report(job: Job) -> None:
     """The report step of a run."""
-    done("report", write_report(job.run.url))
+    done("report", shown(write_report(job.run.url)))
 
 
 def write_report(run_directory: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from jobs.job import Job, open_job
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError, load_recipe
-from jobs.terminal import done, duration, note
+from jobs.terminal import done, duration, note, shown
 from pipeline.errors import Interrupted
 
 STEPS = ("corpus", "tokenizer", "tokens", "pretrain", "questions", "finetune", "report")
@@ -56,7 +56,7 @@ def _do(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
             if step == "tokens":
                 # From here on the cores belong to the trainer.
                 job.engine.close()
-        note(f"all steps done in {duration(time.monotonic() - started)}: {job.run.url}")
+        note(f"all steps done in {duration(time.monotonic() - started)}: {shown(job.run.url)}")
         if "finetune" in steps:
             done("try", f'gptmill generate {loaded.recipe.run} "your question"   or   gptmill chat {loaded.recipe.run}')
 

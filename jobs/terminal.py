@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -53,6 +54,12 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
     console.print(table)
+
+
+def shown(path: str) -> str:
+    """A path for people: relative when it lies below the working directory."""
+    here = f"{Path.cwd()}/"
+    return path.removeprefix(here)
 
 
 def size(amount: float) -> str:
@@ -113,8 +120,9 @@ class ShardProgress:
         self._bytes += record.get("text_bytes", 0)
         self._weight_done += weight
         elapsed = max(1e-3, time.monotonic() - self._started)
-        rate = f"{self._documents / elapsed:,.0f} documents/s, " if self._documents else ""
-        rate += f"{self._bytes / elapsed / 1e6:.1f} MB/s" if self._bytes else ""
+        rates = [f"{self._documents / elapsed:,.0f} documents/s"] if self._documents else []
+        rates += [f"{self._bytes / elapsed / 1e6:.1f} MB/s"] if self._bytes else []
+        rate = ", ".join(rates)
         if self._bars is not None:
             self._bars.update(self._bar, advance=1, rate=rate)
         elif time.monotonic() - self._last_line >= PLAIN_SECONDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.job import Job
-from jobs.terminal import done, headline
+from jobs.terminal import done, headline, shown
 from pipeline.corpus import open_corpus
 
 
@@ -15,5 +15,5 @@ def make_tokenizer(job: Job) -> None:
     assert settings is not None
     headline("tokenizer", f"{settings.vocab_size:,} tokens, {settings.pre_tokenization} pre-tokenization")
     manifest = train_tokenizer(settings, open_corpus(job.run.corpus), job.run.tokenizer)
-    done("tokenizer", f"{manifest['vocab_size']:,} tokens in {job.run.tokenizer}")
+    done("tokenizer", f"{manifest['vocab_size']:,} tokens in {shown(job.run.tokenizer)}")
     job.run.event("tokenizer", fingerprint=manifest["fingerprint"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.job import Job
-from jobs.terminal import done, headline, show_table, size
+from jobs.terminal import done, headline, show_table, shown, size
 from pipeline.corpus import open_corpus
 
 
@@ -30,5 +30,5 @@ def make_tokens(job: Job) -> None:
             for entry in describe(manifest)
         ]
         show_table("", ("split", "source", "documents", "tokens", "text", "tokens per byte"), rows)
-    done("tokens", f"{splits['train']['target_tokens']:,} tokens to train on in {job.run.tokens}")
+    done("tokens", f"{splits['train']['target_tokens']:,} tokens to train on in {shown(job.run.tokens)}")
     job.run.event("tokens", fingerprint=manifest["fingerprint"])
