@@ -19,6 +19,7 @@ import fcntl
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 import traceback
@@ -43,13 +44,15 @@ SESSIONS = "/tmp"
 SESSION_PREFIX = "gptmill-ray-"
 _QUIET_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_DISABLE_IMPORT_WARNING": "1",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_task_oom_retries": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
     "RAY_enable_metrics_collection": "0",
 }
+_PRIVATE_RAY = {"RAY_AUTH_MODE": "disabled"}
+"""Of an embedded Ray only: what a cluster asks of those who join is the cluster's to say."""
+CONNECT_SECONDS = 10.0
 
 
 class Engine:
@@ -148,13 +151,14 @@ class Engine:
 
     def _connect(self) -> tuple[Any, int]:
         if self._ray is None:
-            for key, value in _QUIET_RAY.items():
+            address = os.environ.get("RAY_ADDRESS")
+            for key, value in (_QUIET_RAY if address else _QUIET_RAY | _PRIVATE_RAY).items():
                 os.environ.setdefault(key, value)
             import ray
 
             self._ray = ray
-            if os.environ.get("RAY_ADDRESS"):
-                _join_cluster(ray, os.environ["RAY_ADDRESS"])
+            if address:
+                _join_cluster(ray, address)
             else:
                 _remove_dead_sessions()
                 # Unix socket paths are limited to 107 bytes: keep the folder's name short.
@@ -198,10 +202,14 @@ def task_stamp(task: Task) -> str:
 
 
 def _join_cluster(ray: Any, address: str) -> None:
+    host, _, port = address.rpartition("/")[2].rpartition(":")
     try:
+        if port.isdigit():
+            # Ray itself would go on trying for minutes.
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as fault:
-        reason = str(fault).strip().splitlines()[0]
+    except (OSError, RuntimeError, ValueError) as fault:
+        reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
         raise UserError(
             f"cannot join the Ray cluster RAY_ADDRESS={address} ({reason}): start it, correct the address, or unset "
             "RAY_ADDRESS to use an embedded Ray"
