@@ -54,13 +54,15 @@ def file_slice(file: str, start: int | None = None, stop: int | None = None) -> 
     return Slice(f"{file}{part}", {"file": file, "start": start, "stop": stop}, storage.stamp_of(file), size)
 
 
-def relative_names(files: list[str]) -> dict[str, str]:
-    """Short names of files for document ids: their paths below the deepest folder they share."""
-    folders = [file.split("/")[:-1] for file in files]
-    shared = 0
-    while all(len(folder) > shared for folder in folders) and len({folder[shared] for folder in folders}) == 1:
-        shared += 1
-    return {file: "/".join(file.split("/")[shared:]) for file in files}
+def relative_names(path: str, found: list[str]) -> dict[str, str]:
+    """Short names of the files that `path` stands for, for document ids: their places below its fixed part.
+
+    Files that come or go beside a file do not change its name, so ids are stable while a source grows.
+    """
+    segments = storage.absolute(path).split("/")
+    wild = next((at for at, segment in enumerate(segments) if set(segment) & set("*?[")), len(segments))
+    fixed = "/".join(segments[:wild]) + "/"
+    return {file: file.removeprefix(fixed) if file.startswith(fixed) else storage.name_of(file) for file in found}
 
 
 def compression_of(file: str) -> str | None:

@@ -14,30 +14,19 @@ from typing import Any, ClassVar
 
 import orjson
 import pyarrow as pa
-from pydantic import Field
 
 from pipeline import storage
 from pipeline.sources import files
-from pipeline.sources.source import Quarantine, Slice, Source, batched, metadata_text
+from pipeline.sources.records import RecordFiles
+from pipeline.sources.source import Quarantine, Slice, batched
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".ndjson.gz", ".ndjson.zst", ".json.gz", ".json.zst")
 
 
-class JsonLines(Source):
+class JsonLines(RecordFiles):
     """JSON Lines files: plain, .gz or .zst; a file, a folder, a glob pattern or any fsspec URL."""
 
     kind: ClassVar[str] = "jsonl"
-
-    path: str
-    """File, folder (read to the bottom) or glob pattern; local or any fsspec URL (s3://bucket/crawl/*.jsonl.zst)."""
-    text_field: str = "text"
-    """Key of the document's text."""
-    id_field: str = "id"
-    """Key of the document's id; lines without it get `<source>/<file>@<byte offset>`."""
-    url_field: str = "url"
-    """Key of the document's URL, where there is one."""
-    slice_bytes: int = Field(default=256 << 20, ge=1)
-    """Size in bytes of the parts into which uncompressed files are cut; each becomes one shard."""
 
     def plan(self) -> list[Slice]:
         """One slice a compressed file, as many as needed for a plain one."""
@@ -49,7 +38,7 @@ class JsonLines(Source):
             else:
                 starts = range(0, size, self.slice_bytes)
                 slices += [files.file_slice(file, start, min(start + self.slice_bytes, size)) for start in starts]
-        names = files.relative_names(sorted({part.arguments["file"] for part in slices}))
+        names = files.relative_names(self.path, [part.arguments["file"] for part in slices])
         return [
             Slice(part.label, {**part.arguments, "name": names[part.arguments["file"]]}, part.stamp, part.input_bytes)
             for part in slices
@@ -74,19 +63,7 @@ class JsonLines(Source):
                 excerpt = line[:200].decode("utf-8", "replace")
                 quarantine.add(file, lines_before() + number + 1, reason, excerpt)
                 continue
-            yield self._document(record, f"{self.label}/{part.arguments['name']}@{offset}")
-
-    def _document(self, record: dict[str, Any], position: str) -> dict[str, Any]:
-        text, identity = record.pop(self.text_field), record.pop(self.id_field, None)
-        url, language = record.pop(self.url_field, None), record.pop("language", None)
-        return {
-            "id": position if identity is None else _clean(str(identity)),
-            "text": text,
-            "source": self.label,
-            "url": None if url is None else str(url),
-            "language": language if isinstance(language, str) else None,
-            "metadata": metadata_text(record),
-        }
+            yield self.document(record, f"{self.label}/{part.arguments['name']}@{offset}")
 
 
 def _lines(file: str, start: int, stop: int | None) -> Iterator[tuple[int, bytes]]:

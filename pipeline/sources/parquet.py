@@ -11,34 +11,23 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
-from pydantic import Field
 
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.sources import files
-from pipeline.sources.source import BATCH_DOCUMENTS, Quarantine, Slice, Source, batched, metadata_text
+from pipeline.sources.records import RecordFiles
+from pipeline.sources.source import BATCH_DOCUMENTS, Quarantine, Slice, batched
 
 
-class Parquet(Source):
+class Parquet(RecordFiles):
     """Parquet files: a file, a folder, a glob pattern or any fsspec URL."""
 
     kind: ClassVar[str] = "parquet"
 
-    path: str
-    """File, folder (read to the bottom) or glob pattern; local or any fsspec URL."""
-    text_field: str = "text"
-    """Column of the document's text."""
-    id_field: str = "id"
-    """Column of the document's id; without it ids are `<source>/<file>#<row>`."""
-    url_field: str = "url"
-    """Column of the document's URL, where there is one."""
-    slice_bytes: int = Field(default=256 << 20, ge=1)
-    """Uncompressed size in bytes of the row groups that are put together into one shard."""
-
     def plan(self) -> list[Slice]:
         """Runs of row groups of about `slice_bytes`."""
         found = files.expand(self.path, (".parquet",))
-        names = files.relative_names(found)
+        names = files.relative_names(self.path, found)
         slices: list[Slice] = []
         for file in found:
             with _open(file) as table:
@@ -75,19 +64,10 @@ class Parquet(Source):
             groups = list(range(arguments["first"], arguments["stop"]))
             for batch in table.iter_batches(batch_size=BATCH_DOCUMENTS, row_groups=groups):
                 for record in batch.to_pylist():
-                    text, identity = record.pop(self.text_field), record.pop(self.id_field, None)
-                    url, language = record.pop(self.url_field, None), record.pop("language", None)
-                    if text is None:
+                    if record[self.text_field] is None:
                         quarantine.add(arguments["file"], f"row {row}", f"`{self.text_field}` is null")
                     else:
-                        yield {
-                            "id": f"{self.label}/{arguments['name']}#{row}" if identity is None else str(identity),
-                            "text": text,
-                            "source": self.label,
-                            "url": None if url is None else str(url),
-                            "language": language if isinstance(language, str) else None,
-                            "metadata": metadata_text(record),
-                        }
+                        yield self.document(record, f"{self.label}/{arguments['name']}#{row}")
                     row += 1
 
 

@@ -35,7 +35,7 @@ class TextFiles(Source):
     def plan(self) -> list[Slice]:
         """Runs of files of about `slice_bytes`."""
         found = files.expand(self.path, ENDINGS)
-        names = files.relative_names(found)
+        names = files.relative_names(self.path, found)
         slices: list[Slice] = []
         group: list[str] = []
         size = 0

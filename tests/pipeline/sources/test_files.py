@@ -155,3 +155,17 @@ def test_text_files_are_documents_and_a_separator_cuts_them(tmp_path: Path) -> N
         ("text/sub/a.txt#1", "two\n"),
     ]
     assert quarantine.entries[0]["line"] == "byte 4"
+
+
+def test_ids_stay_the_same_while_a_source_grows(tmp_path: Path) -> None:
+    (tmp_path / "2024").mkdir()
+    (tmp_path / "2025").mkdir()
+    (tmp_path / "2024" / "a.jsonl").write_text('{"text": "one"}\n')
+    pattern = JsonLines(path=str(tmp_path / "*" / "*.jsonl"))
+    before = [document["id"] for document in read(pattern)[0]]
+    assert before == ["jsonl/2024/a.jsonl@0"]
+    (tmp_path / "2025" / "b.jsonl").write_text('{"text": "two"}\n')
+    assert [document["id"] for document in read(pattern)[0]] == [*before, "jsonl/2025/b.jsonl@0"]
+    assert [document["id"] for document in read(JsonLines(path=str(tmp_path / "2024" / "a.jsonl")))[0]] == [
+        "jsonl/a.jsonl@0"
+    ]
