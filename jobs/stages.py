@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from pipeline.registry import SOURCES, STAGES, source_class, stage_class
 
@@ -24,11 +25,11 @@ def show_stages() -> None:
 
 def _show(console: Console, name: str, kind: type[BaseModel]) -> None:
     console.print(f"[bold cyan]{name}[/bold cyan]")
-    for line in cleandoc(kind.__doc__ or "").splitlines():
-        console.print(f"  {escape(line)}")
+    console.print(Padding(escape(cleandoc(kind.__doc__ or "")), (0, 0, 0, 2)))
     for key, field in kind.model_fields.items():
         description = " ".join((field.description or "").split())
-        console.print(f"    [green]{key}[/green] = {escape(_default(field))}  [dim]{escape(description)}[/dim]")
+        console.print(Padding(f"[green]{key}[/green] = {escape(_default(field))}", (0, 0, 0, 4)))
+        console.print(Padding(f"[dim]{escape(description)}[/dim]", (0, 0, 0, 8)))
     console.print()
 
 
