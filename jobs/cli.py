@@ -149,6 +149,7 @@ def doctor() -> None:
 def main() -> None:
     """Entry point: errors meant for people become one line and an exit code, bugs keep their traceback."""
     from pipeline.errors import UserError
+    from pipeline.interrupts import StoppedAtOnce
 
     try:
         app(standalone_mode=True)
@@ -161,7 +162,7 @@ def main() -> None:
             for line in str(fault).splitlines():
                 failed(line)
         sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
+    except StoppedAtOnce:
         print("stopped at once; what was finished is kept, the same command continues", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception:

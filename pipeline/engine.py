@@ -53,6 +53,8 @@ _QUIET_RAY = {
 _PRIVATE_RAY = {"RAY_AUTH_MODE": "disabled"}
 """Of an embedded Ray only: what a cluster asks of those who join is the cluster's to say."""
 CONNECT_SECONDS = 10.0
+POLL_SECONDS = 0.1
+"""Python sees signals between calls, and two that arrive during one call as one: shorter than two presses of Ctrl-C."""
 
 
 class Engine:
@@ -109,7 +111,8 @@ class Engine:
             total = sum(task.weight for task in tasks)
             self._progress.begin(label, total, total - sum(task.weight for task in pending), len(pending))
             try:
-                self._run(directory, label, pending, records)
+                with self._stop.patiently():
+                    self._run(directory, label, pending, records)
             finally:
                 self._progress.end(label)
         return [records[task.key] for task in tasks]
@@ -126,7 +129,8 @@ class Engine:
                 delay = SECONDS_BETWEEN_ATTEMPTS * (attempt - 1)
                 arguments = (directory, task.key, task.function, dict(task.arguments), task_stamp(task), delay)
                 running[execute.remote(*arguments)] = (task, attempt)
-            ready, _ = ray.wait(list(running), num_returns=1, timeout=0.5)
+            ready, _ = ray.wait(list(running), num_returns=1, timeout=POLL_SECONDS)
+            self._stop.check()
             for reference in ready:
                 task, attempt = running.pop(reference)
                 outcome = _result(ray, reference)

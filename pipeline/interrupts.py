@@ -1,8 +1,9 @@
 """Stopping on request: the first SIGINT or SIGTERM asks for a clean stop, the second stops at once.
 
 A long loop looks at `StopRequest.pending` where it can stop without losing work. After the second signal
-`KeyboardInterrupt` is raised wherever the program is: every file is written atomically, so nothing half-done is read
-later.
+`StoppedAtOnce` is raised wherever the program is, except inside `patiently`: foreign code that is interrupted in the
+middle may swallow an exception, so a loop around it looks at `immediate` by itself. Every file is written atomically,
+so nothing half-done is read later.
 """
 
 from __future__ import annotations
@@ -10,8 +11,14 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
+
+
+class StoppedAtOnce(BaseException):
+    """The second signal. No `Exception`, so that no handler of ordinary errors takes it for one."""
 
 
 class StopRequest:
@@ -19,6 +26,10 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.pending = False
+        """Whether a stop was asked for."""
+        self.immediate = False
+        """Whether it was asked for twice."""
+        self._patient = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -34,9 +45,26 @@ class StopRequest:
             signal.signal(number, handler)
         self._previous.clear()
 
+    @contextmanager
+    def patiently(self) -> Iterator[None]:
+        """A block that answers `immediate` itself, within a second, by calling `check`."""
+        self._patient = True
+        try:
+            yield
+        finally:
+            self._patient = False
+
+    def check(self) -> None:
+        """Raise `StoppedAtOnce` when a stop was asked for twice."""
+        if self.immediate:
+            raise StoppedAtOnce
+
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.pending:
-            raise KeyboardInterrupt
+            self.immediate = True
+            if not self._patient:
+                raise StoppedAtOnce
+            return
         self.pending = True
         name = signal.Signals(number).name
         print(f"{name}: finishing the work in hand, then stopping; once more stops at once", file=sys.stderr)

@@ -170,6 +170,7 @@ def test_ctrl_c_once_finishes_the_work_in_hand_and_twice_stops_at_once(folder: P
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 75
     assert "the same command continues" in output + errors
+    assert ("stopped at once" in output + errors) == (presses == 2)
     assert "Traceback" not in output + errors
     assert not list((folder / "out").rglob("stage.json"))
     code, output = gptmill(folder, "corpus", "recipe.yaml")
