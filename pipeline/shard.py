@@ -162,6 +162,24 @@ def _damage_explained(url: str) -> Iterator[None]:
         ) from fault
 
 
+def read_manifest(path: str, format_version: int, step: str) -> dict[str, Any]:
+    """The manifest of a finished step.
+
+    Raises:
+        UserError: the step is not finished, or its files are of another format version.
+    """
+    if not storage.exists(path):
+        folder, _, name = path.rpartition("/")
+        raise UserError(f"{folder} has no {name}: the {step} step is not finished; run it first")
+    manifest: dict[str, Any] = storage.read_json(path)
+    if manifest.get("format_version") != format_version:
+        raise UserError(
+            f"{path} has format version {manifest.get('format_version')}, this gptmill reads {format_version}: "
+            f"remove the folder and run the {step} step again"
+        )
+    return manifest
+
+
 @dataclass(frozen=True)
 class Shard:
     """One finished shard as the manifest lists it."""
@@ -190,15 +208,7 @@ class StageDirectory:
         Raises:
             UserError: the directory is unfinished or of another format version.
         """
-        path = storage.join(self.url, MANIFEST)
-        if not storage.exists(path):
-            raise UserError(f"{self.url} has no {MANIFEST}: the step that writes it is not finished; run it again")
-        manifest: dict[str, Any] = storage.read_json(path)
-        if manifest.get("format_version") != FORMAT_VERSION:
-            raise UserError(
-                f"{path} has format version {manifest.get('format_version')}, this gptmill reads {FORMAT_VERSION}"
-            )
-        return manifest
+        return read_manifest(storage.join(self.url, MANIFEST), FORMAT_VERSION, "corpus")
 
     @property
     def fingerprint(self) -> str:

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import UserError
-from pipeline.shard import StageDirectory, fingerprint, shard_name, write_dataset_files
+from pipeline.shard import StageDirectory, fingerprint, read_manifest, shard_name, write_dataset_files
 from pipeline.stage import Runner, Task
 from pipeline.token_shards import SPLITS, TAILS, TRAIN, VALIDATION, encode_shard, join_tails, row_schema, token_type
 from pipeline.tokenizer.load import TOKENIZER_FILE, load_tokenizer, token_byte_lengths, token_bytes
@@ -92,16 +92,7 @@ def read_tokens_manifest(directory: str) -> dict[str, Any]:
     Raises:
         UserError: the token dataset is unfinished or of another format version.
     """
-    path = storage.join(directory, MANIFEST)
-    if not storage.exists(path):
-        raise UserError(f"{directory} has no {MANIFEST}: the token dataset is not finished; run the tokens step")
-    manifest: dict[str, Any] = storage.read_json(path)
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {manifest.get('format_version')}, this gptmill reads {FORMAT_VERSION}: "
-            "remove the folder and run the tokens step again"
-        )
-    return manifest
+    return read_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, "tokens")
 
 
 def describe(manifest: dict[str, Any]) -> list[dict[str, Any]]:

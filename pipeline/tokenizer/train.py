@@ -21,7 +21,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.sampling import chosen
-from pipeline.shard import StageDirectory, fingerprint
+from pipeline.shard import StageDirectory, fingerprint, read_manifest
 from pipeline.tokenizer.load import MANIFEST, TOKENIZER_FILE, tokenizer_from_bytes
 from pipeline.tokenizer.report import REPORT_FILE, tokenizer_report
 from pipeline.tokenizer.settings import TokenizerSettings
@@ -92,15 +92,7 @@ def read_tokenizer_manifest(directory: str) -> dict[str, Any]:
     Raises:
         UserError: the tokenizer is unfinished, of another format version, or was changed since.
     """
-    path = storage.join(directory, MANIFEST)
-    if not storage.exists(path):
-        raise UserError(f"{directory} has no {MANIFEST}: the tokenizer is not trained yet; run the tokenizer step")
-    manifest: dict[str, Any] = storage.read_json(path)
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has format version {manifest.get('format_version')}, this gptmill reads {FORMAT_VERSION}: "
-            "remove the folder and run the tokenizer step again"
-        )
+    manifest = read_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, "tokenizer")
     file = storage.join(directory, TOKENIZER_FILE)
     found = storage.sha256_of(file) if storage.exists(file) else "none"
     if found != manifest["sha256"]:
