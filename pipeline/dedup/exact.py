@@ -41,7 +41,7 @@ class ExactDedup(KeepingStage):
     """Keeps one of all documents with the same text."""
 
     name = "exact_dedup"
-    version = 2
+    version = 3
     kernels = _KERNELS
 
     ignore_whitespace: bool = True
@@ -229,7 +229,8 @@ def write_groups(
     members = np.flatnonzero(size > 1)
     members = members[np.argsort(document[members])]
     document, root, size = document[members], root[members], size[members]
-    table = groups_table(document, kept_documents(numbered, document, root, rule), size)
+    kept, rank = kept_documents(numbered, document, root, rule)
+    table = groups_table(document, kept, size, rank)
     name = f"partition-{partition:05d}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name), table, numbered.shard_of(document), numbered.shards, groups_content

@@ -54,8 +54,10 @@ class KeepingStage(SurveyStage):
         return KeepRule(self.keep, self.keep_column, tuple(self.keep_sources))
 
 
-def kept_documents(numbered: NumberedCorpus, document: np.ndarray, root: np.ndarray, rule: KeepRule) -> np.ndarray:
-    """The kept document of each one's group.
+def kept_documents(
+    numbered: NumberedCorpus, document: np.ndarray, root: np.ndarray, rule: KeepRule
+) -> tuple[np.ndarray, np.ndarray]:
+    """The kept document of each one's group, and the order in which the rule would keep them.
 
     Args:
         numbered: The corpus.
@@ -64,7 +66,7 @@ def kept_documents(numbered: NumberedCorpus, document: np.ndarray, root: np.ndar
         rule: Which one to keep.
 
     Returns:
-        int64[documents].
+        The kept one: int64[documents]; its place in its group by the rule, 0 for the kept one: int64[documents].
 
     Raises:
         UserError: the corpus has no such column, or it holds no numbers.
@@ -75,9 +77,11 @@ def kept_documents(numbered: NumberedCorpus, document: np.ndarray, root: np.ndar
     is_first = np.ones(len(order), bool)
     is_first[1:] = ordered_roots[1:] != ordered_roots[:-1]
     starts = np.flatnonzero(is_first)
-    kept = np.empty(len(order), np.int64)
-    kept[order] = np.repeat(document[order[starts]], np.diff(np.append(starts, len(order))))
-    return kept
+    sizes = np.diff(np.append(starts, len(order)))
+    kept, rank = np.empty(len(order), np.int64), np.empty(len(order), np.int64)
+    kept[order] = np.repeat(document[order[starts]], sizes)
+    rank[order] = np.arange(len(order)) - np.repeat(starts, sizes)
+    return kept, rank
 
 
 def _measured(numbered: NumberedCorpus, document: np.ndarray, rule: KeepRule) -> np.ndarray:

@@ -34,7 +34,7 @@ class MinhashDedup(KeepingStage):
     """Keeps one of all documents with nearly the same text."""
 
     name = "minhash_dedup"
-    version = 2
+    version = 3
     kernels = shingles.KERNELS + signatures.KERNELS + components.KERNELS
 
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
@@ -58,13 +58,21 @@ class MinhashDedup(KeepingStage):
     `near_duplicate_*` and drop none."""
     giant_groups: GiantGroups = "direct"
     """What happens to groups of 1000 or more documents, which are often chains of boilerplate: `direct` drops only what
-    itself is as similar to the kept document as `threshold`, `keep` drops none, `drop` treats them as the others. They
-    are counted in any case."""
+    itself is as similar to the kept document as `threshold`, `keep` drops none, `drop` treats them as the others, `cap`
+    keeps the best `giant_group_keeps` of each. They are counted in any case."""
+    giant_group_keeps: int | None = Field(default=None, ge=1)
+    """Documents that stay of a giant group with `giant_groups: cap`: the best by `keep`; the others name the best."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> MinhashDedup:
         if (self.bands is None) != (self.rows is None):
             raise ValueError("set both `bands` and `rows`, or neither to have them chosen from `threshold`")
+        return self
+
+    @model_validator(mode="after")
+    def _number_when_capped(self) -> MinhashDedup:
+        if (self.giant_groups == "cap") != (self.giant_group_keeps is not None):
+            raise ValueError("set `giant_group_keeps` exactly when `giant_groups` is `cap`")
         return self
 
     def banding(self) -> tuple[int, int]:
@@ -111,6 +119,7 @@ class MinhashDedup(KeepingStage):
             threshold=self.threshold,
             action=self.action,
             giant_groups=self.giant_groups,
+            giant_group_keeps=self.giant_group_keeps,
         )
 
 

@@ -1,8 +1,9 @@
 """From groups of duplicates to the stage that removes all but the kept one of each.
 
 The last step of every deduplication: groups (partitioned by shard) become one small file a shard, which names for
-each of its rows that has a twin the kept document and the similarity to it. The applying stage reads that file and
-nothing else. A missing or damaged file stops the job; it never means "no duplicates".
+each of its rows that has a twin the kept document and the similarity to it, and so for twins in an index of another
+corpus. The applying stage reads that file and nothing else. A missing or damaged file stops the job; it never means
+"no duplicates".
 """
 
 from __future__ import annotations
@@ -25,14 +26,18 @@ from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, Task
 GIANT_GROUP = 1000
 """A group of at least so many documents is worth a look: it may be a chain of boilerplate, not one document."""
 
-GROUPS_SCHEMA = pa.schema([("document", pa.int64()), ("kept", pa.int64()), ("size", pa.int64())])
-"""One row for each document that has a twin, the kept one (its own `kept`) included; `size` is the group's."""
+GROUPS_SCHEMA = pa.schema([("document", pa.int64()), ("kept", pa.int64()), ("size", pa.int64()), ("rank", pa.int64())])
+"""One row for each document that has a twin, the kept one (its own `kept`) included; `size` is the group's, `rank` the
+document's place in it by the rule that chose the kept one, whose rank is 0."""
 
 VERIFIED_SCHEMA = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("similarity", pa.float64())])
 """Pairs of documents whose similarity is known, ascending, the smaller number first."""
 
+KNOWN_SCHEMA = pa.schema([("document", pa.int64()), ("kept_id", pa.string()), ("similarity", pa.float64())])
+"""One row for each document that has a twin in an index, ascending; it is in no group."""
+
 Action = Literal["drop", "label"]
-GiantGroups = Literal["direct", "keep", "drop"]
+GiantGroups = Literal["direct", "keep", "drop", "cap"]
 
 _REMOVALS_SCHEMA = pa.schema(
     [
@@ -41,14 +46,16 @@ _REMOVALS_SCHEMA = pa.schema(
         ("kept_id", pa.string()),
         ("similarity", pa.float64()),
         ("size", pa.int64()),
+        ("rank", pa.int64()),
     ]
 )
-_DROP_COLUMNS = ("row", "kept_id", "similarity")
+"""`group`, `size` and `rank` are null where the twin is in an index."""
+_DROP_COLUMNS = ("row", "group", "kept_id", "similarity")
 
 
-def groups_table(document: np.ndarray, kept: np.ndarray, size: np.ndarray) -> pa.Table:
+def groups_table(document: np.ndarray, kept: np.ndarray, size: np.ndarray, rank: np.ndarray) -> pa.Table:
     """Rows of `GROUPS_SCHEMA` from equally long int64 arrays."""
-    return pa.table([document, kept, size], schema=GROUPS_SCHEMA)
+    return pa.table([document, kept, size, rank], schema=GROUPS_SCHEMA)
 
 
 def plan_removals(
@@ -61,6 +68,7 @@ def plan_removals(
     inputs: str,
     shingle_words: int | None,
     verified: tuple[str, str] | None = None,
+    known: tuple[str, str] | None = None,
 ) -> str:
     """Write the removals of every shard below `directory`; returns a fingerprint of them all.
 
@@ -75,6 +83,7 @@ def plan_removals(
         shingle_words: Shingle size for the similarity to the kept document; None when all members are equal.
         verified: Folder of a file of `VERIFIED_SCHEMA` for each shard (pairs whose second document is in it) and what
             those say they hold: similarities that need not be computed again.
+        known: Folder of a file of `KNOWN_SCHEMA` for each shard and what those say they hold.
     """
     numbered = NumberedCorpus(corpus)
     tasks = [
@@ -89,6 +98,7 @@ def plan_removals(
                 "content": content,
                 "shingle_words": shingle_words,
                 "verified": verified,
+                "known": known,
             },
             inputs=fingerprint(inputs, shard, shingle_words),
             kernels=() if shingle_words is None else KERNELS,
@@ -106,11 +116,12 @@ def write_removals(
     content: str,
     shingle_words: int | None,
     verified: tuple[str, str] | None,
+    known: tuple[str, str] | None,
 ) -> dict[str, Any]:
     """Task: look up ids and similarities of what is removed from one shard."""
     numbered = NumberedCorpus(corpus)
     rows = read_partitions(groups, shard, numbered.shards, content)
-    document, kept, size = (rows[name].to_numpy() for name in GROUPS_SCHEMA.names)
+    document, kept, size, rank = (rows[name].to_numpy() for name in GROUPS_SCHEMA.names)
     removed = document != kept
     by_kept = np.lexsort((document[removed], kept[removed]))
     kept_id: list[str | None] = [None] * len(document)
@@ -133,14 +144,31 @@ def write_removals(
             "kept_id": kept_id,
             "similarity": similarity,
             "size": size,
+            "rank": rank,
         },
         schema=_REMOVALS_SCHEMA,
-    ).sort_by("row")
+    )
+    if known is not None:
+        table = pa.concat_tables([table, _known_rows(known, shard, int(numbered.starts[shard]))])
+    table = table.sort_by("row")
     name = f"{shard_name(shard)}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name), table, np.zeros(len(table), np.int64), 1, _removals_content(shard)
     )
-    return {"files": {name: sha256}, "removed": int(removed.sum())}
+    return {"files": {name: sha256}, "removed": table.num_rows - table["kept_id"].null_count}
+
+
+def _known_rows(known: tuple[str, str], shard: int, first: int) -> pa.Table:
+    """Rows of `_REMOVALS_SCHEMA` for documents that have a twin in an index."""
+    folder, content = known
+    found = read_partition(storage.join(folder, f"{shard_name(shard)}.arrow"), 0, 1, content)
+    columns = {
+        "row": compute.subtract(found["document"], first),
+        "kept_id": found["kept_id"],
+        "similarity": found["similarity"],
+    }
+    nothing = pa.nulls(found.num_rows, pa.int64())
+    return pa.table([columns.get(name, nothing) for name in _REMOVALS_SCHEMA.names], schema=_REMOVALS_SCHEMA)
 
 
 def _known_similarities(
@@ -174,7 +202,7 @@ class RemoveDuplicates(DocumentStage):
     """Drops the documents that a survey found to have a twin that is kept, or labels the groups.
 
     The rule of a document that is less similar to the kept one than the threshold (others of the group stand between
-    the two) ends with `_indirect`.
+    the two) ends with `_indirect`, that of a document whose twin is in an index with `_known`.
     """
 
     rule: ClassVar[str]
@@ -188,15 +216,19 @@ class RemoveDuplicates(DocumentStage):
     """Similarity from which documents count as duplicates, 0..1."""
     action: Action = "drop"
     """Drop, or add the columns `RULE_group` (a number that all documents of a group share), `RULE_of` (id of the kept
-    document), `RULE_similarity` (to it) and `RULE_group_size`; they are null where there is no twin."""
+    document), `RULE_similarity` (to it) and `RULE_group_size`; they are null where there is no twin. A twin in an index
+    is named without group and size."""
     giant_groups: GiantGroups = "direct"
-    """What is dropped of groups of `GIANT_GROUP` or more: what is as similar as the threshold, nothing, or all."""
+    """What is dropped of groups of `GIANT_GROUP` or more: what is as similar as the threshold, nothing, all, or all but
+    the best `giant_group_keeps`."""
+    giant_group_keeps: int | None = None
+    """Documents that stay of a giant group with `cap`, the kept one among them."""
 
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
         """Drop or label the rows that the survey named; count groups and what stays of giant ones."""
         rows = self._rows(position, documents.num_rows)
         removed = np.asarray(rows["kept_id"].is_valid(), bool)
-        giant = rows["size"].to_numpy() >= GIANT_GROUP
+        giant = rows["size"].fill_null(0).to_numpy() >= GIANT_GROUP
         counts = {
             "groups_of_duplicates": int((~removed).sum()),
             f"groups_of_{GIANT_GROUP}_or_more": int((~removed & giant).sum()),
@@ -209,6 +241,8 @@ class RemoveDuplicates(DocumentStage):
             stays = giant & removed & (self.giant_groups != "drop")
             if self.giant_groups == "direct":
                 stays &= similarity < self.threshold
+            if self.giant_groups == "cap":
+                stays &= rows["rank"].fill_null(0).to_numpy() < self.giant_group_keeps
             counts["kept_of_giant_groups"] = int(stays.sum())
             self._drop(drops, rows.filter(pa.array(removed & ~stays)), position.first_row)
         return Outcome(documents, drops, {name: count for name, count in counts.items() if count})
@@ -223,8 +257,9 @@ class RemoveDuplicates(DocumentStage):
         return removals.slice(int(begin), int(end - begin))
 
     def _drop(self, drops: Drops, rows: pa.Table, first_row: int) -> None:
-        for row, kept_id, similarity in zip(*(rows[name].to_pylist() for name in _DROP_COLUMNS), strict=True):
+        for row, group, kept_id, similarity in zip(*(rows[name].to_pylist() for name in _DROP_COLUMNS), strict=True):
             rule = self.rule if similarity >= self.threshold else f"{self.rule}_indirect"
+            rule = rule if group is not None else f"{self.rule}_known"
             drops.add(row - first_row, rule, similarity, self.threshold, kept_id=kept_id, similarity=similarity)
 
     def _labelled(self, documents: pa.Table, rows: pa.Table, first_row: int) -> pa.Table:

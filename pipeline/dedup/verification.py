@@ -73,11 +73,11 @@ def write_groups(
     sizes = np.bincount(roots, minlength=numbered.documents)
     document = np.flatnonzero(sizes[roots] > 1)
     root = roots[document]
-    kept = kept_documents(numbered, document, root, keep)
+    kept, rank = kept_documents(numbered, document, root, keep)
     name = "groups.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
-        groups_table(document, kept, sizes[root]),
+        groups_table(document, kept, sizes[root], rank),
         numbered.shard_of(document),
         numbered.shards,
         groups_content,

@@ -20,7 +20,7 @@ from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
 from tests.pipeline.runner import SerialRunner
 
 
-def survey(tmp_path: Path, shards: list[list[str]], runner: SerialRunner | None = None, **settings: Any):  # type: ignore[no-untyped-def]
+def survey(tmp_path: Path, shards: list[list[Any]], runner: SerialRunner | None = None, **settings: Any):  # type: ignore[no-untyped-def]
     corpus = write_corpus(tmp_path / "corpus", shards)
     stage = MinhashDedup.model_validate(settings)
     return corpus, stage.survey(corpus, str(tmp_path / "survey"), runner or SerialRunner())
@@ -223,7 +223,8 @@ def test_the_best_value_of_a_column_stays_and_no_value_is_the_worst() -> None:
     document, root = np.arange(6), np.array([0, 0, 0, 0, 4, 4])
     for measure, expected in (("highest", [2, 2, 2, 2, 4, 4]), ("lowest", [0, 0, 0, 0, 4, 4])):
         rule = KeepRule(measure, "quality")  # type: ignore[arg-type]
-        assert kept_documents(Values(), document, root, rule).tolist() == expected  # type: ignore[arg-type]
+        kept, _ = kept_documents(Values(), document, root, rule)  # type: ignore[arg-type]
+        assert kept.tolist() == expected
 
 
 def test_a_column_that_is_not_there_or_holds_no_numbers_is_named(tmp_path: Path) -> None:
@@ -248,6 +249,34 @@ def test_of_giant_chains_only_what_is_near_to_the_kept_one_goes(tmp_path: Path, 
         corpus, stage = survey(tmp_path / policy, [chain(10), ["twin of none"]], **settings)
         dropped[policy] = set(apply_to(corpus, stage))
     assert dropped == {"direct": {"0-1", "0-2"}, "keep": set(), "drop": {f"0-{row}" for row in range(1, 10)}}
+
+
+def test_a_capped_giant_group_keeps_its_best_and_all_others_name_the_best_one(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(removals, "GIANT_GROUP", 8)
+    pair = " ".join(str(number) for number in range(1000, 1050))
+    # The later a text of the chain, the longer its words: the best are the last ones.
+    rows = [{"id": f"c{row}", "text": text, "source": "s"} for row, text in enumerate(chain(30)[-10:])]
+    rows = [{**row, "text": row["text"] + "!" * place} for place, row in enumerate(rows)]
+    shards = [rows[:4], [*rows[4:], *({"id": name, "text": pair, "source": "s"} for name in ("a", "b"))]]
+    settings: dict[str, Any] = {"bands": 56, "rows": 2, "keep": "longest", "giant_groups": "cap"}
+    for keeps in (1, 3, 10, 50):
+        corpus, stage = survey(tmp_path / str(keeps), shards, **settings, giant_group_keeps=keeps)
+        dropped = apply_to(corpus, stage)
+        assert dropped.pop("b")[3] == "a"
+        assert {identity: reason[3] for identity, reason in dropped.items()} == dict.fromkeys(
+            (f"c{row}" for row in range(10 - keeps)), "c9"
+        )
+        kept = sum(
+            stage.apply(open_table(corpus.path(shard)), Position(index, 0)).counts.get("kept_of_giant_groups", 0)
+            for index, shard in enumerate(corpus.shards)
+        )
+        assert kept == min(keeps, 10) - 1
+
+
+def test_a_cap_needs_its_number_and_a_number_needs_the_cap() -> None:
+    for settings in ({"giant_groups": "cap"}, {"giant_group_keeps": 3}):
+        with pytest.raises(ValidationError, match="set `giant_group_keeps` exactly when"):
+            MinhashDedup.model_validate(settings)
 
 
 def test_groups_become_columns_and_nothing_is_dropped(tmp_path: Path) -> None:
