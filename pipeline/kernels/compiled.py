@@ -50,10 +50,29 @@ def kernel(function: Function) -> Function:
     # Read by numba when the decorator is applied, and at no other time.
     config.CACHE_DIR = str(_folder(function.__module__))
     try:
-        compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
+        compiled._cache = _cache_type()(function)
     finally:
         config.CACHE_DIR = before
     return cast(Function, compiled)
+
+
+@cache
+def _cache_type() -> Any:
+    """numba's cache of compiled functions, but loading one does not load the compiler's rules of typing and lowering.
+
+    numba imports these (and with them SciPy and cffi, where installed) before it reads what is compiled already, which
+    needs none of them; compiling loads them in any case.
+    """
+    from numba.core.caching import FunctionCache
+    from numba.core.runtime.nrt import rtsys
+
+    class CompiledFunctions(FunctionCache):
+        def load_overload(self, sig: Any, target_context: Any) -> Any:
+            rtsys.initialize(target_context)  # the allocator of arrays
+            return self._load_overload(sig, target_context)
+
+    return CompiledFunctions
 
 
 def ensure_compiled(modules: Iterable[str], say: Callable[[str], None] | None = None) -> None:
