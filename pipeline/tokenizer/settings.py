@@ -19,6 +19,17 @@ SpecialToken = Annotated[str, StringConstraints(pattern=r"^<\|[A-Za-z0-9_]+\|>$"
 """In this form no piece of text that a pre-tokenizer cuts out can equal it, so no merge can take its id."""
 
 
+class PreTokenization(Settings):
+    """What decides where text is cut into pieces that merges never cross."""
+
+    kind: Literal["gpt2", "gpt4"] = "gpt2"
+    """See `TokenizerSettings.pre_tokenization`."""
+    digits: Literal["single", "threes"] | None = None
+    """See `TokenizerSettings.digits`."""
+    cjk: Literal["characters", "runs"] | None = None
+    """See `TokenizerSettings.cjk`."""
+
+
 class TokenizerSettings(Settings):
     """Byte-level BPE, trained on the run's own corpus."""
 
