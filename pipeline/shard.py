@@ -79,8 +79,8 @@ def documents_table(documents: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=DOCUMENT_SCHEMA)
 
 
-class _HashingFile:
-    """Passes written bytes on and hashes them, so that a shard need not be read again for its sha256."""
+class HashingFile:
+    """Passes written bytes on and hashes them, so that a file need not be read again for its sha256."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -89,6 +89,7 @@ class _HashingFile:
         self.closed = False
 
     def write(self, data: Any) -> int:
+        """Write all of a buffer; returns its bytes."""
         view = memoryview(data)
         self._digest.update(view)
         self._file.write(view)
@@ -96,9 +97,11 @@ class _HashingFile:
         return view.nbytes
 
     def flush(self) -> None:
+        """Hand what was written to the system."""
         self._file.flush()
 
     def sha256(self) -> str:
+        """Of all that was written."""
         return self._digest.hexdigest()
 
 
@@ -106,7 +109,7 @@ class ArrowWriter:
     """Writes record batches to an Arrow IPC stream inside an open (atomic) file, hashing as it goes."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
-        self._sink = _HashingFile(file)
+        self._sink = HashingFile(file)
         self._stream = pa.ipc.new_stream(self._sink, schema)
         self.rows = 0
 

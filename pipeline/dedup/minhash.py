@@ -1,10 +1,10 @@
 """Near-duplicate removal by MinHash and locality-sensitive hashing: of similar documents only one is kept.
 
     signatures -> band keys (a file a shard) -> candidate pairs (a file a partition of the keys)
-    -> verified pairs (a file a shard) -> groups (one file) -> removals (a file a shard) -> the applying stage
+    -> verified pairs (a file a shard) -> groups (some a file) -> removals (a file a shard) -> the applying stage
 
-Every phase runs out of core: memory is bounded by a shard, by a partition of the keys, or (groups) by 8 bytes a
-document. Which document of a group is kept is a rule, whatever the order in which tasks ended.
+Every phase runs out of core: memory is bounded by a shard, by a partition of the keys, or (groups) by 4 bytes a
+document that has a twin. Which document of a group is kept is a rule, whatever the order in which tasks ended.
 
 Decisions: word 5-grams and 112 permutations, as published for RefinedWeb and FineWeb (14 bands x 8 rows at 0.8).
 Candidates are verified by true Jaccard similarity, so bands only decide how many twins are found, never wrongly
@@ -100,14 +100,14 @@ class MinhashDedup(KeepingStage):
         stamp = plan.write_pairs(stamp)
         if self.verify:
             stamp = plan.write_verified(stamp)
-        stamp = plan.write_groups(stamp)
+        stamp, groups = plan.write_groups(stamp)
         removals = storage.join(directory, "removals")
         result = plan_removals(
             runner,
             f"{self.name}: removals",
             removals,
             corpus.url,
-            [storage.join(directory, "groups", "groups.arrow")],
+            groups,
             plan.content("groups"),
             stamp,
             self.shingle_words,
@@ -231,7 +231,7 @@ class _Plan:
         ]
         return self._run("verified", tasks)
 
-    def write_groups(self, stamp: str) -> str:
+    def write_groups(self, stamp: str) -> tuple[str, list[str]]:
         keep = self._settings.keep_rule
         if self._settings.verify:
             names = [f"{shard_name(shard)}.arrow" for shard in range(self._numbered.shards)]
@@ -253,7 +253,9 @@ class _Plan:
             inputs=fingerprint(stamp, self.content("groups"), keep.measure, keep.column, keep.sources),
             kernels=components.KERNELS,
         )
-        return self._run("groups", [task])
+        [record] = self._runner.map(self._folder("groups"), f"{self._settings.name}: groups", [task])
+        files = [storage.join(self._folder("groups"), name) for name in sorted(record["files"])]
+        return fingerprint(record["files"]), files
 
     def _pair_files(self) -> list[str]:
         folder = self._folder("pairs")

@@ -11,14 +11,17 @@ too few duplicates and nobody would notice.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
 from pipeline.errors import UserError
+from pipeline.shard import HashingFile
 
 _CONTENT = b"gptmill_content"
 
@@ -36,43 +39,55 @@ def write_partitions(url: str, table: pa.Table, partition: np.ndarray, partition
     order = np.argsort(partition, kind="stable")
     sorted_rows = table.take(pa.array(order)).combine_chunks().replace_schema_metadata({_CONTENT: content.encode()})
     bounds = np.searchsorted(partition[order], np.arange(partitions + 1)).tolist()
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, sorted_rows.schema) as writer:
-        for begin, end in pairwise(bounds):
-            batches = sorted_rows.slice(begin, end - begin).to_batches()
-            writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=sorted_rows.schema))
-    data = sink.getvalue()
     with storage.write_atomically(url) as file:
-        file.write(data)
-    return hashlib.sha256(data).hexdigest()
+        sink = HashingFile(file)
+        with pa.ipc.new_file(sink, sorted_rows.schema) as writer:
+            for begin, end in pairwise(bounds):
+                batches = sorted_rows.slice(begin, end - begin).to_batches()
+                writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=sorted_rows.schema))
+        return sink.sha256()
 
 
 def read_partition(url: str, partition: int, partitions: int, content: str) -> pa.Table:
-    """The rows of one partition of a file; memory-mapped on local disk.
+    """The rows of one partition of a file, which is all that is read of it.
 
     Raises:
         UserError: the file is missing, damaged, or holds something else than `content` in `partitions` parts.
     """
+    with _opened(url, partitions, content) as reader:
+        return pa.Table.from_batches([reader.get_batch(partition)]).replace_schema_metadata(None)
+
+
+def read_partitions(urls: list[str], partition: int, partitions: int, content: str) -> pa.Table:
+    """The rows of one partition of all files, file after file."""
+    return pa.concat_tables([read_partition(url, partition, partitions, content) for url in urls])
+
+
+def partitions_of(url: str, partitions: int, content: str) -> Iterator[pa.Table]:
+    """All partitions of a file one after the other, which opens it once; raises what `read_partition` raises."""
+    with _opened(url, partitions, content) as reader:
+        for partition in range(partitions):
+            yield pa.Table.from_batches([reader.get_batch(partition)]).replace_schema_metadata(None)
+
+
+@contextmanager
+def _opened(url: str, partitions: int, content: str) -> Iterator[Any]:
     remedy = "remove it and its record (the .json of the same name) and run the same command again"
     try:
+        # Read, not mapped: each of very many files would keep a mapping and 64 kB of neighbouring pages.
         if storage.is_local(url):
-            source = pa.memory_map(str(storage.local_path(url)))
+            source = pa.OSFile(str(storage.local_path(url)))
         else:
             source = pa.PythonFile(storage.open_binary(url), mode="r")
-        with pa.ipc.open_file(source) as reader:
+        with source, pa.ipc.open_file(source) as reader:
             found = (reader.schema.metadata or {}).get(_CONTENT, b"").decode()
             if (found, reader.num_record_batches) != (content, partitions):
                 raise UserError(
                     f"{url} holds '{found}' in {reader.num_record_batches} partitions, needed is '{content}' in "
                     f"{partitions}: {remedy}"
                 )
-            return pa.Table.from_batches([reader.get_batch(partition)]).replace_schema_metadata(None)
+            yield reader
     except FileNotFoundError as fault:
         raise UserError(f"{url} is missing, though its step was finished: {remedy.replace('it and ', '')}") from fault
     except pa.ArrowInvalid as fault:
         raise UserError(f"{url} is damaged or truncated ({fault}): {remedy}") from fault
-
-
-def read_partitions(urls: list[str], partition: int, partitions: int, content: str) -> pa.Table:
-    """The rows of one partition of all files, file after file."""
-    return pa.concat_tables([read_partition(url, partition, partitions, content) for url in urls])

@@ -4,12 +4,16 @@ A candidate pair shares a band of its signatures; verification computes the true
 of shingles from the texts, so the result has no false pairs whatever the bands. Only texts of candidates are read,
 in the order in which they lie on disk.
 
+The groups of all documents are formed in one task, which holds only those that are in a pair: a quarter of a byte for
+each document of the corpus, 4 bytes for each that is in a pair, and 130 bytes for each of `SLICE_DOCUMENTS`.
+
 Groups are transitive: a document that is near to one which is near to a third is in the group of all three. Its
 similarity to the kept document may then be below the threshold; the drop log says so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,11 +23,15 @@ from pipeline import storage
 from pipeline.dedup.candidates import unique_pairs
 from pipeline.dedup.components import Components
 from pipeline.dedup.keeping import KeepRule, kept_documents
+from pipeline.dedup.number_set import NumberSet
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.partitions import read_partitions, write_partitions
+from pipeline.dedup.partitions import partitions_of, read_partitions, write_partitions
 from pipeline.dedup.removals import GIANT_GROUP, VERIFIED_SCHEMA, groups_table
 from pipeline.dedup.similarity import similarities
 from pipeline.shard import shard_name
+
+SLICE_DOCUMENTS = 8_000_000
+"""Documents whose kept ones are chosen at a time, whole groups: a gigabyte. Changes no decision."""
 
 
 def write_verified(
@@ -61,30 +69,41 @@ def write_groups(
     content: str,
     groups_content: str,
     keep: KeepRule,
+    slice_documents: int = SLICE_DOCUMENTS,
 ) -> dict[str, Any]:
-    """Task: the groups that all pairs form, partitioned by shard; reads one partition of one file at a time."""
+    """Task: the groups that all pairs form, some groups a file, each file partitioned by shard.
+
+    Reads each file of pairs twice, one partition at a time: who is in a pair, then who with whom.
+    """
     numbered = NumberedCorpus(corpus)
-    components = Components(numbered.documents)
-    for url in pairs:
-        for partition in range(partitions):
-            rows = read_partitions([url], partition, partitions, content)
-            components.join(rows["first"].to_numpy(), rows["second"].to_numpy())
-    roots = components.roots()
-    sizes = np.bincount(roots, minlength=numbered.documents)
-    document = np.flatnonzero(sizes[roots] > 1)
-    root = roots[document]
-    kept, rank = kept_documents(numbered, document, root, keep)
-    name = "groups.arrow"
-    sha256 = write_partitions(
-        storage.join(directory, name),
-        groups_table(document, kept, sizes[root], rank),
-        numbered.shard_of(document),
-        numbered.shards,
-        groups_content,
-    )
-    return {
-        "files": {name: sha256},
-        "groups": int((sizes > 1).sum()),
-        "giant_groups": int((sizes >= GIANT_GROUP).sum()),
-        "largest": int(sizes.max(initial=0)),
-    }
+    paired = NumberSet(numbered.documents)
+    for first, second in _pairs(pairs, partitions, content):
+        paired.add(first)
+        paired.add(second)
+    components = Components(len(paired))
+    for first, second in _pairs(pairs, partitions, content):
+        components.join(paired.places(first), paired.places(second))
+    files: dict[str, str] = {}
+    groups = giant_groups = largest = 0
+    for members, root in components.slices(slice_documents):
+        document = paired.members(members)
+        _, place, sizes = np.unique(root, return_inverse=True, return_counts=True)
+        kept, rank = kept_documents(numbered, document, root, keep)
+        name = f"groups-{len(files):05d}.arrow"
+        files[name] = write_partitions(
+            storage.join(directory, name),
+            groups_table(document, kept, sizes[place], rank),
+            numbered.shard_of(document),
+            numbered.shards,
+            groups_content,
+        )
+        groups += len(sizes)
+        giant_groups += int((sizes >= GIANT_GROUP).sum())
+        largest = max(largest, int(sizes.max(initial=0)))
+    return {"files": files, "groups": groups, "giant_groups": giant_groups, "largest": largest}
+
+
+def _pairs(urls: list[str], partitions: int, content: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for url in urls:
+        for rows in partitions_of(url, partitions, content):
+            yield rows["first"].to_numpy(), rows["second"].to_numpy()

@@ -23,7 +23,10 @@ def _root(parents, member):  # type: ignore[no-untyped-def]
 
 @kernel
 def join_pairs(parents, first, second):  # type: ignore[no-untyped-def]
-    """Put both members of each pair into one group: parents int64 [members] (changed), first, second int64 [pairs]."""
+    """Put both members of each pair into one group.
+
+    parents int32 or int64 [members] (changed), first, second int64 [pairs].
+    """
     for pair in range(len(first)):
         left, right = _root(parents, first[pair]), _root(parents, second[pair])
         if left < right:
@@ -34,15 +37,17 @@ def join_pairs(parents, first, second):  # type: ignore[no-untyped-def]
 
 @kernel
 def flatten(parents):  # type: ignore[no-untyped-def]
-    """Let every member point to its root: parents int64 [members] (changed)."""
+    """Let every member point to its root: parents int32 or int64 [members] (changed)."""
     for member in range(len(parents)):
         # A parent is never greater than its child, so it is flat already.
         parents[member] = parents[parents[member]]
 
 
 def warm_up() -> None:
-    """Compile the kernels that Python calls, for pairs from files (read-only) and from elsewhere."""
-    parents, pairs = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    """Compile the kernels that Python calls, for members of 32 and of 64 bits, and pairs from files (read-only)."""
+    pairs = np.zeros(1, np.int64)
     pairs.flags.writeable = False
-    join_pairs(parents, pairs, pairs)
-    flatten(parents)
+    for size in (np.int32, np.int64):
+        parents = np.zeros(1, size)
+        join_pairs(parents, pairs, pairs)
+        flatten(parents)

@@ -40,3 +40,31 @@ def test_a_chain_of_a_hundred_thousand_is_one_component() -> None:
     for part in np.array_split(np.arange(len(chain) - 1), 7):
         components.join(chain[part], chain[part + 1])
     assert not components.roots().any()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40), st.integers(1, 12))
+def test_slices_hand_out_every_member_once_with_its_whole_component(
+    count: int, pairs: list[tuple[int, int]], size: int
+) -> None:
+    pairs = [(first % count, second % count) for first, second in pairs]
+    components = Components(count)
+    members = np.array(pairs, np.int64).reshape(-1, 2)
+    components.join(members[:, 0], members[:, 1])
+    expected = obvious_roots(count, pairs)
+    found: dict[int, int] = {}
+    for documents, roots in components.slices(size):
+        assert documents.tolist() == sorted(documents.tolist())
+        assert not set(roots.tolist()) & set(found.values()), "a component was torn"
+        assert len(documents) <= size + max(map(expected.count, expected))
+        found |= dict(zip(documents.tolist(), roots.tolist(), strict=True))
+    assert found == dict(enumerate(expected))
+
+
+def test_of_nothing_there_is_one_slice_without_members() -> None:
+    [(members, roots)] = Components(0).slices(5)
+    assert len(members) == len(roots) == 0
+
+
+def test_members_that_32_bits_hold_take_4_bytes_each() -> None:
+    assert Components(10).roots().dtype == np.int32
