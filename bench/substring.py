@@ -111,8 +111,8 @@ def _found(corpus: StageDirectory, size: int) -> set[Span]:
     assert isinstance(stage, RemoveSubstrings)
     spans = set()
     for shard in range(len(corpus.shards)):
-        columns = read_removals(stage.directory, shard, removals_content(stage.name, stage.stamp, shard))
-        spans |= {(shard, *place) for place in zip(*(column.tolist() for column in columns), strict=True)}
+        rows = read_removals(stage.directory, shard, removals_content(stage.name, stage.stamp, shard))
+        spans |= {(shard, row["row"], row["token"], row["tokens"]) for row in rows.to_pylist()}
     return spans
 
 

@@ -1,7 +1,9 @@
 """The stages' common half: the settings of passage deduplication, and the stage that cuts passages out.
 
 Decisions: documents that lose nothing stay as they are, to the byte. Those that do are judged by what is left: a rest
-of a few words is no document. What the drop log shows is the document before it was cut.
+of a few words is no document. What the drop log shows is the document before it was cut, and as the kept one the
+document in which most of what it lost stays. Ids are looked up for those few alone, and only where the corpus lies on
+a disk: of an object store each would cost a shard.
 
 Cost: 100 MB of text a CPU-second where something is cut out of the shard (lines), nothing where nothing is.
 """
@@ -19,15 +21,29 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.dedup.folding import Ignorable
+from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.passages import KERNELS, Passages, find_copies, places, read_removals
 from pipeline.shard import StageDirectory, fingerprint
-from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, SurveyStage, code_version
+from pipeline.stage import (
+    EXAMPLES,
+    DocumentStage,
+    Drops,
+    Outcome,
+    Position,
+    Runner,
+    SurveyStage,
+    code_version,
+)
+
+_NOWHERE = -1
+"""Instead of a kept document: the first occurrence goes as well."""
 
 
 class PassageDedup(SurveyStage):
     """Settings and survey of a stage that cuts out passages seen before."""
 
-    kernels: ClassVar[tuple[str, ...]] = KERNELS
+    version = 2
+    kernels: ClassVar[tuple[str, ...]] = (*KERNELS, "passage_cuts")
 
     min_copies: int = Field(default=2, ge=2)
     """Occurrences in the corpus from which a passage is cut out. CCNet and C4: 2; Llama 3: 7, with `keep: none`."""
@@ -67,6 +83,7 @@ class PassageDedup(SurveyStage):
             self.partition_bytes,
         )
         return self.removal()(
+            corpus=corpus.url,
             directory=storage.join(directory, "removals"),
             result=result,
             passages=passages,
@@ -79,11 +96,19 @@ def _removals(directory: str, result: str, shard: int) -> tuple[np.ndarray, ...]
     return read_removals(directory, shard)
 
 
+@lru_cache(maxsize=1)
+def _searched(corpus: str, result: str) -> NumberedCorpus:
+    return NumberedCorpus(corpus)
+
+
 class RemovePassages(DocumentStage):
     """Cuts out what a survey found to stand elsewhere; drops documents of which too little is left."""
 
-    kernels: ClassVar[tuple[str, ...]] = KERNELS
+    version = 2
+    kernels: ClassVar[tuple[str, ...]] = PassageDedup.kernels
 
+    corpus: str = Field(exclude=True)
+    """Where the corpus lies that was searched; no part of the fingerprint, as `directory`."""
     directory: str = Field(exclude=True)
     """Where the removals lie; no part of the fingerprint, so that a run directory can be moved."""
     result: str
@@ -100,13 +125,15 @@ class RemovePassages(DocumentStage):
         known = _removals(self.directory, self.result, position.shard)
         if not len(known[0]):
             return Outcome(documents)
+        from pipeline.kernels.characters import classes
         from pipeline.kernels.column import text_column, texts_of
-        from pipeline.kernels.passages import cut_passages
+        from pipeline.kernels.passage_cuts import cut_passages
 
         texts = documents["text"]
         starts, ends, offsets = self.passages.split(texts)
         row, passage = places(offsets)
-        copies = self._copies(texts, starts, ends, offsets, position.first_row + row, passage, known)
+        kept = self._kept(texts, starts, ends, offsets, position.first_row + row, passage, known)
+        copies = kept >= _NOWHERE
         removed = np.zeros(len(copies), bool)
         for unit in range(self.passages.run):
             removed[unit:] |= copies[: len(copies) - unit]
@@ -114,21 +141,26 @@ class RemovePassages(DocumentStage):
             return Outcome(documents)
         column = text_column(texts)
         field = documents.schema.get_field_index("text")
-        cut = texts_of(*cut_passages(column.data, column.offsets, starts, ends, offsets, removed)).cast(texts.type)
+        cut = texts_of(*cut_passages(column.data, column.offsets, starts, ends, offsets, removed, classes()))
         shortened = np.unique(row[removed])
         left = pc.utf8_length(cut).to_numpy(zero_copy_only=False)
+        lost = pc.utf8_length(texts).to_numpy() - left
         drops = Drops()
-        for document in shortened[left[shortened] < self.left_characters_min].tolist():
-            drops.add(document, "left_characters_min", int(left[document]), self.left_characters_min)
-        before = pc.sum(pc.utf8_length(texts)).as_py()
+        dropped = shortened[left[shortened] < self.left_characters_min].tolist()
+        named = self._kept_ids({*dropped, *shortened[:EXAMPLES].tolist()}, kept, offsets)
+        for document in dropped:
+            kept_id = named.get(document)
+            drops.add(document, "left_characters_min", int(left[document]), self.left_characters_min, kept_id=kept_id)
         counts = {
             f"{self.passages.unit}s_removed": int(removed.sum()),
-            "characters_removed": before - int(left.sum()),
+            "characters_removed": int(lost.sum()),
             "documents_shortened": len(shortened),
         }
-        return Outcome(documents.set_column(field, documents.schema.field(field), cut), drops, counts)
+        examples = shortening_examples(documents["id"], lost, {row: named.get(row) for row in shortened[:EXAMPLES]})
+        cut = cut.cast(texts.type)
+        return Outcome(documents.set_column(field, documents.schema.field(field), cut), drops, counts, examples)
 
-    def _copies(
+    def _kept(
         self,
         texts: pa.ChunkedArray,
         starts: np.ndarray,
@@ -138,15 +170,43 @@ class RemovePassages(DocumentStage):
         passage: np.ndarray,
         known: tuple[np.ndarray, ...],
     ) -> np.ndarray:
-        """Whether the passage that begins with each unit goes: bool [units]."""
+        """Of the passage that begins with each unit, the document in which it stays: int64 [units].
+
+        `_NOWHERE` where it goes from all documents, less where it does not go.
+        """
         from pipeline.kernels.passages import find_hashes
 
         high, low, counts = self.passages.hashes(texts, starts, ends, offsets)
-        known_high, known_low, kept_row, kept_passage = known
+        known_high, known_low, kept_document, kept_passage = known
         found = find_hashes(high, low, known_high, known_low)
-        copies: np.ndarray = counts & (found >= 0)
-        stays = kept_row[found] == row
+        stays = kept_document[found] == row
         if self.passages.within_documents:
             stays &= kept_passage[found] == passage
-        copies &= ~stays
-        return copies
+        return np.where(counts & (found >= 0) & ~stays, kept_document[found], _NOWHERE - 1)
+
+    def _kept_ids(self, wanted: set[int], kept: np.ndarray, offsets: np.ndarray) -> dict[int, str]:
+        """For rows of the batch that lost something, the id of the document in which most of it stays."""
+        if not storage.is_local(self.corpus):
+            return {}
+        numbers = {}
+        for row in sorted(wanted):
+            documents, passages = np.unique(kept[offsets[row] : offsets[row + 1]], return_counts=True)
+            known = documents >= 0
+            if known.any():
+                numbers[row] = int(documents[known][np.argmax(passages[known])])
+        asked = np.unique(np.array(list(numbers.values()), np.int64))
+        ids = dict(zip(asked.tolist(), _searched(self.corpus, self.result).column("id", asked), strict=True))
+        return {row: ids[number] for row, number in numbers.items()}
+
+
+def shortening_examples(
+    ids: pa.ChunkedArray, lost: np.ndarray, kept_ids: dict[int, str | None]
+) -> dict[str, list[str]]:
+    """For the report: which of these documents lost how many characters, and where they stay."""
+    return {
+        "documents_shortened": [
+            f"{ids[row].as_py()}: {int(lost[row])} characters"
+            + ("" if kept_id is None else f", which stay in {kept_id}")
+            for row, kept_id in kept_ids.items()
+        ]
+    }

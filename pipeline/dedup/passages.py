@@ -45,9 +45,9 @@ _HASHES_SCHEMA = pa.schema(
 """One row for each different passage of a shard: where it stands first, and how often it occurs."""
 
 REMOVALS_SCHEMA = pa.schema(
-    [("high", pa.uint64()), ("low", pa.uint64()), ("kept_row", pa.int64()), ("kept_passage", pa.int32())]
+    [("high", pa.uint64()), ("low", pa.uint64()), ("kept_document", pa.int64()), ("kept_passage", pa.int32())]
 )
-"""One row for each passage that is cut out of a shard; the occurrence that stays, or -1 when none does there."""
+"""One row for each passage that is cut out of a shard; the occurrence that stays in the corpus, -1 when none does."""
 
 
 class Passages(Settings):
@@ -239,14 +239,14 @@ def write_decisions(
     heads = np.flatnonzero(begins)
     totals = _sums(copies, heads)
     group = np.cumsum(begins) - 1
-    kept = begins if keep == "first" else np.zeros(len(begins), bool)
+    first = keep == "first"
     # Of a shard that holds nothing but the one occurrence that stays, nothing is cut out.
-    chosen = (totals >= min_copies)[group] & ~(kept & (copies == 1))
+    chosen = (totals >= min_copies)[group] & ~(first & begins & (copies == 1))
     columns = [
         high[chosen],
         low[chosen],
-        np.where(kept, document, -1)[chosen],
-        np.where(kept, passage, -1)[chosen].astype(np.int32),
+        (document[heads][group] if first else np.full(len(group), -1))[chosen],
+        (passage[heads][group] if first else np.full(len(group), -1))[chosen].astype(np.int32),
     ]
     name = f"partition-{partition:05d}.arrow"
     sha256 = write_partitions(

@@ -2,7 +2,8 @@
 
 Source: Lee et al. (2022), "Deduplicating Training Data Makes Language Models Better",
 https://arxiv.org/abs/2107.06499, section 4.1: spans of at least 50 tokens that occur at least twice. There tokens are
-BPE's and both copies may be lost; here the first occurrence in corpus order stays.
+BPE's, and the published program (deduplicate-text-datasets) names every occurrence, so that all of them go; here the
+first one in corpus order stays.
 
 Decisions: a token is a word or a run of marks (`pipeline.kernels.unicode_words`; in scripts without spaces a character
 or cluster), compared byte for byte; white space between tokens makes no difference. In English text 50 of them are
@@ -23,10 +24,20 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import storage
+from pipeline.dedup.passage_removal import shortening_examples
 from pipeline.dedup.substring_search import KERNELS, find_substrings, read_removals, removals_content
 from pipeline.kernels.column import TextColumn, text_column, texts_of
 from pipeline.shard import StageDirectory, fingerprint
-from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, SurveyStage, code_version
+from pipeline.stage import (
+    EXAMPLES,
+    DocumentStage,
+    Drops,
+    Outcome,
+    Position,
+    Runner,
+    SurveyStage,
+    code_version,
+)
 
 Border = Literal["sentence", "line", "word"]
 
@@ -35,10 +46,13 @@ class SubstringDedup(SurveyStage):
     """Cut out long runs of words that occurred before, anywhere in the corpus."""
 
     name = "substring_dedup"
-    kernels: ClassVar[tuple[str, ...]] = (*KERNELS, "passages", "sentences")
+    version = 2
+    kernels: ClassVar[tuple[str, ...]] = (*KERNELS, "passages", "passage_cuts", "sentences")
 
     tokens: int = Field(default=50, ge=2, le=1_000)
     """Fewest consecutive words and marks that are a copy of what stood before. Lee et al.: 50 (of BPE)."""
+    within_documents: bool = True
+    """Also cut out what a document itself repeats; false leaves refrains and tables alone."""
     cut: Border = "sentence"
     """Where cuts may be made: only whole sentences (or lines without an end mark), whole lines, or words go."""
     left_characters_min: int = Field(default=100, ge=1)
@@ -49,10 +63,12 @@ class SubstringDedup(SurveyStage):
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Hash all runs of words, find the first of each, compare the others with it."""
         stamp = fingerprint(code_version(type(self)), self.tokens, corpus.fingerprint)
-        result = find_substrings(corpus, directory, runner, self.name, stamp, self.tokens, self.partition_bytes)
+        result = find_substrings(
+            corpus, directory, runner, self.name, stamp, self.tokens, self.within_documents, self.partition_bytes
+        )
         return RemoveSubstrings(
             directory=storage.join(directory, "removals"),
-            stamp=stamp,
+            stamp=fingerprint(stamp, self.within_documents),
             result=result,
             cut=self.cut,
             left_characters_min=self.left_characters_min,
@@ -60,7 +76,7 @@ class SubstringDedup(SurveyStage):
 
 
 @lru_cache(maxsize=4)
-def _removals(directory: str, shard: int, content: str, result: str) -> tuple[np.ndarray, ...]:
+def _removals(directory: str, shard: int, content: str, result: str) -> pa.Table:
     return read_removals(directory, shard, content)
 
 
@@ -68,6 +84,7 @@ class RemoveSubstrings(DocumentStage):
     """Cuts out what `substring_dedup` found; drops documents of which too little is left."""
 
     name = "substring_dedup"
+    version = 2
     kernels: ClassVar[tuple[str, ...]] = SubstringDedup.kernels
 
     directory: str = Field(exclude=True)
@@ -86,7 +103,8 @@ class RemoveSubstrings(DocumentStage):
         if not documents.num_rows:
             return Outcome(documents)
         content = removals_content(self.name, self.stamp, position.shard)
-        row, token, tokens = _removals(self.directory, position.shard, content, self.result)
+        spans = _removals(self.directory, position.shard, content, self.result)
+        row, token, tokens = (spans[field].to_numpy() for field in ("row", "token", "tokens"))
         begin, end = np.searchsorted(row, [position.first_row, position.first_row + documents.num_rows])
         if begin == end:
             return Outcome(documents)
@@ -96,10 +114,17 @@ class RemoveSubstrings(DocumentStage):
         column = text_column(before)
         cut, shortened = _cut(column, member, token[begin:end], tokens[begin:end], self.cut)
         left = pc.utf8_length(cut).to_numpy(zero_copy_only=False)
-        removed = int((pc.utf8_length(before).to_numpy(zero_copy_only=False) - left)[shortened].sum())
+        lost = pc.utf8_length(before).to_numpy(zero_copy_only=False) - left
+        kept_id = spans["kept_id"].slice(begin, end - begin).take(_longest(member, tokens[begin:end]))
         drops = Drops()
         for place in np.flatnonzero(shortened & (left < self.left_characters_min)).tolist():
-            drops.add(int(concerned[place]), "left_characters_min", int(left[place]), self.left_characters_min)
+            drops.add(
+                int(concerned[place]),
+                "left_characters_min",
+                int(left[place]),
+                self.left_characters_min,
+                kept_id=kept_id[place].as_py(),
+            )
         order = np.arange(documents.num_rows)
         order[concerned] = documents.num_rows + np.arange(len(concerned))
         field = documents.schema.get_field_index("text")
@@ -107,9 +132,19 @@ class RemoveSubstrings(DocumentStage):
         counts = {
             "spans_found": int(end - begin),
             "documents_shortened": int(shortened.sum()),
-            "characters_removed": removed,
+            "characters_removed": int(lost[shortened].sum()),
         }
-        return Outcome(documents.set_column(field, documents.schema.field(field), joined), drops, counts)
+        shown = np.flatnonzero(shortened)[:EXAMPLES].tolist()
+        examples = shortening_examples(
+            documents["id"].take(pa.array(concerned)), lost, {place: kept_id[place].as_py() for place in shown}
+        )
+        return Outcome(documents.set_column(field, documents.schema.field(field), joined), drops, counts, examples)
+
+
+def _longest(document: np.ndarray, tokens: np.ndarray) -> pa.Array:
+    """The longest span of each document, the first of several: int64 [documents]."""
+    order = np.lexsort((-tokens, document))
+    return pa.array(order[np.flatnonzero(np.diff(document[order], prepend=-1))])
 
 
 def _cut(
@@ -119,7 +154,8 @@ def _cut(
 
     document, token, tokens: int64 [spans]: place in the column, first token in the document, length.
     """
-    from pipeline.kernels.passages import cut_passages
+    from pipeline.kernels.characters import classes
+    from pipeline.kernels.passage_cuts import cut_passages
     from pipeline.kernels.words import split_words
 
     words = split_words(column, "unicode")
@@ -132,31 +168,10 @@ def _cut(
     sums = np.append(0, np.cumsum(copied))
     removed = sums[lasts + 1] - sums[firsts] == lasts + 1 - firsts
     offsets = np.searchsorted(firsts, words.offsets)
-    if border == "word":
-        _keep_apart(words.starts, words.ends, offsets, removed)
-    cut = texts_of(
-        *cut_passages(column.data, column.offsets, words.starts[firsts], words.ends[lasts], offsets, removed)
-    )
+    starts, ends = words.starts[firsts], words.ends[lasts]
+    cut = texts_of(*cut_passages(column.data, column.offsets, starts, ends, offsets, removed, classes()))
     shortened = np.diff(np.append(0, np.cumsum(removed))[offsets]) > 0
     return cut, shortened
-
-
-def _keep_apart(starts: np.ndarray, ends: np.ndarray, offsets: np.ndarray, removed: np.ndarray) -> None:
-    """Let the last tokens of a run stay where two words would else grow together that white space was between.
-
-    starts and ends int64 [tokens], offsets int64 [documents + 1]; removed bool [tokens] is changed.
-    """
-    spaced = np.ones(len(starts), bool)
-    spaced[1:] = starts[1:] > ends[:-1]
-    spaced[offsets[:-1][offsets[:-1] < len(starts)]] = True
-    last_spaced = np.maximum.accumulate(np.where(spaced, np.arange(len(starts)), 0))
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], removed, [False]])))
-    # Of a run through several documents only the part in the last one can have a word behind it.
-    documents = offsets[np.searchsorted(offsets, edges[1::2] - 1, side="right") - 1]
-    for begin, end in zip(np.maximum(edges[::2], documents).tolist(), edges[1::2].tolist(), strict=True):
-        touches = end < len(starts) and not spaced[end] and not spaced[begin]
-        if touches and last_spaced[end - 1] > begin:
-            removed[last_spaced[end - 1] : end] = False
 
 
 def _unit_firsts(column: TextColumn, starts: np.ndarray, offsets: np.ndarray, border: Border) -> np.ndarray:

@@ -40,12 +40,22 @@ _TOKENS_SCHEMA = pa.schema([("end", pa.int64())])
 """One row for each document of a shard: tokens up to its end."""
 _COPIES_SCHEMA = pa.schema([("token", pa.uint32()), ("original_shard", pa.int32()), ("original", pa.uint32())])
 """One row for each window that stood before: its place, and the first one's."""
-REMOVALS_SCHEMA = pa.schema([("row", pa.int64()), ("token", pa.int64()), ("tokens", pa.int64())])
-"""One row for each maximal run of tokens that stood before: document in the shard, first token, length."""
+REMOVALS_SCHEMA = pa.schema(
+    [("row", pa.int64()), ("token", pa.int64()), ("tokens", pa.int64()), ("kept_id", pa.string())]
+)
+"""One row for each maximal run of tokens that stood before: document in the shard, first token, length, and the
+document in which the longest piece of it stood first."""
 
 
 def find_substrings(
-    corpus: StageDirectory, directory: str, runner: Runner, name: str, stamp: str, size: int, partition_bytes: int
+    corpus: StageDirectory,
+    directory: str,
+    runner: Runner,
+    name: str,
+    stamp: str,
+    size: int,
+    within_documents: bool,
+    partition_bytes: int,
 ) -> str:
     """Find what stood before in every shard, below `directory`/removals; returns a fingerprint of it all.
 
@@ -54,8 +64,9 @@ def find_substrings(
         directory: Where everything goes.
         runner: Runs the tasks.
         name: The stage's name, for progress.
-        stamp: Fingerprint of all settings that decide the result, and of the corpus.
+        stamp: Fingerprint of the corpus and of all settings that decide which windows are equal.
         size: Fewest tokens of a span.
+        within_documents: Whether a span that a document itself had before goes as well.
         partition_bytes: Text whose windows one reducer handles.
     """
     numbered = NumberedCorpus(corpus.url)
@@ -101,6 +112,7 @@ def find_substrings(
         for partition in range(partitions)
     ]
     copied = _files(runner.map(folders["copies"], f"{name}: copies", copies))
+    stamp = fingerprint(stamp, within_documents)
     removals = [
         Task(
             key=shard_name(shard),
@@ -115,6 +127,7 @@ def find_substrings(
                 "contents": contents,
                 "removals_content": removals_content(name, stamp, shard),
                 "size": size,
+                "within_documents": within_documents,
             },
             inputs=fingerprint(copied, stamp, shard),
             kernels=KERNELS,
@@ -202,6 +215,7 @@ def write_removals(
     contents: dict[str, str],
     removals_content: str,
     size: int,
+    within_documents: bool,
 ) -> dict[str, Any]:
     """Task: the maximal runs of tokens of one shard that stood before, each compared with what it copies."""
     numbered = NumberedCorpus(corpus)
@@ -228,6 +242,11 @@ def write_removals(
         there, place = _placed(_token_ends(windows, other, contents), original[inside])
         original_document[inside], original_place[inside] = numbered.starts[other] + there, place
     document = numbered.starts[shard] + row
+    if not within_documents:
+        # The original is the first of the corpus: where it is in the document itself, no other one had it before.
+        between = document != original_document
+        token, document, length = token[between], document[between], length[between]
+        original_document, original_place = original_document[between], original_place[between]
     removed, proven = _proven(numbered, shard, ends, token, document, original_document, original_place, length, size)
 
     edges = np.flatnonzero(np.diff(np.concatenate([[False], removed, [False]])))
@@ -238,15 +257,31 @@ def write_removals(
     inner = inner[removed[inner - 1] & removed[inner]]
     starts, stops = np.union1d(starts, inner), np.union1d(stops, inner)
     row, place = _placed(ends, starts)
-    table = pa.table([row, place, stops - starts], schema=REMOVALS_SCHEMA)
+    kept = _kept(starts, token[proven > 0], proven[proven > 0], original_document[proven > 0])
+    table = pa.table([row, place, stops - starts, _ids(numbered, kept)], schema=REMOVALS_SCHEMA)
     name = f"{shard_name(shard)}.arrow"
     sha256 = write_partitions(storage.join(directory, name), table, np.zeros(len(table), np.int64), 1, removals_content)
     return {
         "files": {name: sha256},
         "spans": len(table),
         "tokens": int(removed.sum()),
-        "windows_not_equal": int(length.sum() - proven),
+        "windows_not_equal": int(length.sum() - proven.sum()),
     }
+
+
+def _kept(starts: np.ndarray, token: np.ndarray, windows: np.ndarray, original_document: np.ndarray) -> np.ndarray:
+    """The original of the longest run in each span, the first of several.
+
+    starts int64 [spans], ascending; token, windows, original_document int64 [runs] -> int64 [spans].
+    """
+    span = np.searchsorted(starts, token, side="right") - 1
+    order = np.lexsort((token, -windows, span))
+    return original_document[order[np.flatnonzero(np.diff(span[order], prepend=-1))]]
+
+
+def _ids(numbered: NumberedCorpus, documents: np.ndarray) -> pa.Array:
+    different, places = np.unique(documents, return_inverse=True)
+    return numbered.take("id", different).cast(pa.string()).take(pa.array(places))
 
 
 def _proven(
@@ -259,15 +294,15 @@ def _proven(
     original_place: np.ndarray,
     length: np.ndarray,
     size: int,
-) -> tuple[np.ndarray, int]:
-    """Which tokens of the shard are copies in truth, bool [tokens], and how many windows."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which tokens of the shard are copies in truth, bool [tokens], and how many windows of each run, int64 [runs]."""
     from pipeline.kernels.column import text_column
     from pipeline.kernels.substrings import mark_copies
     from pipeline.kernels.words import split_words
 
     starts = ends - np.diff(ends, prepend=0)
     removed = np.zeros(int(ends[-1]) if len(ends) else 0, bool)
-    proven = 0
+    proven = np.zeros(len(token), np.int64)
     order = np.lexsort((token, document, original_document))
     fresh_original = np.ones(len(order), bool)
     fresh_original[1:] = np.diff(original_document[order]) != 0
@@ -294,21 +329,20 @@ def _proven(
             length[runs],
             size,
         )
-        proven += int(found)
+        proven[runs] = found
         place = np.flatnonzero(marked)
         member = np.searchsorted(tokens.offsets, place, side="right") - 1
         removed[starts[members[member] - numbered.starts[shard]] + place - tokens.offsets[member]] = True
     return removed, proven
 
 
-def read_removals(directory: str, shard: int, content: str) -> tuple[np.ndarray, ...]:
-    """The columns of `REMOVALS_SCHEMA` of one shard.
+def read_removals(directory: str, shard: int, content: str) -> pa.Table:
+    """The rows of `REMOVALS_SCHEMA` of one shard.
 
     Raises:
         UserError: the file is missing, damaged, or of other settings.
     """
-    rows = read_partition(storage.join(directory, f"{shard_name(shard)}.arrow"), 0, 1, content)
-    return tuple(rows[field].to_numpy() for field in REMOVALS_SCHEMA.names)
+    return read_partition(storage.join(directory, f"{shard_name(shard)}.arrow"), 0, 1, content)
 
 
 def _token_ends(windows: str, shard: int, contents: dict[str, str]) -> np.ndarray:

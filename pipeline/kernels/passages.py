@@ -1,12 +1,10 @@
-"""Passages of documents: lines and paragraphs, their hashes, and texts without some of them.
+"""Passages of documents: lines and paragraphs, and their hashes.
 
 Lines are those of `str.splitlines`, paragraphs what lies between lines of white space alone; both are stripped, and
 what is white space alone is none. Passages are compared by two 64-bit hashes of their folded characters: a table says
 for each code point what it counts as (0: nothing); runs of white space count as one space.
 
-Decisions: 128 bits, because among 10^11 passages 64 bits give some 300 false matches and 128 bits none. Where passages
-are cut out, the gap with the most line feeds stays, so that paragraphs do not run together; the indentation is that of
-the passage behind it.
+Decisions: 128 bits, because among 10^11 passages 64 bits give some 300 false matches and 128 bits none.
 
 Cost: splitting into lines 500 MB, into paragraphs 250 MB, hashing 300 MB of text a CPU-second.
 """
@@ -141,62 +139,6 @@ def find_hashes(high, low, known_high, known_low):  # type: ignore[no-untyped-de
     return places
 
 
-@kernel
-def _longest_gap(data, start, end):  # type: ignore[no-untyped-def]
-    """Line feeds in data[start:end], and where what follows the last one begins (`start` when there is none)."""
-    feeds, behind = 0, start
-    for position in range(start, end):
-        if data[np.uint64(position)] == 0x0A:
-            feeds += 1
-            behind = position + 1
-    return feeds, behind
-
-
-@kernel
-def cut_passages(data, text_offsets, starts, ends, offsets, removed):  # type: ignore[no-untyped-def]
-    """The texts without some passages; a document that loses none stays as it is, to the byte.
-
-    data [bytes], text_offsets int64 [documents + 1], starts and ends int64 [passages], offsets int64 [documents + 1] of
-    the passages, removed bool [passages] -> text uint8 [bytes], offsets int64 [documents + 1].
-    """
-    text = np.empty(text_offsets[-1] - text_offsets[0], np.uint8)
-    out_offsets = np.zeros(len(text_offsets), np.int64)
-    place = np.int64(0)
-    for document in range(len(text_offsets) - 1):
-        first, behind = offsets[document], offsets[document + 1]
-        edited = False
-        for passage in range(first, behind):
-            edited |= removed[passage]
-        if not edited:
-            for position in range(text_offsets[document], text_offsets[document + 1]):
-                text[np.uint64(place)] = data[np.uint64(position)]
-                place += 1
-        else:
-            begun, feeds, gap_start, gap_end = False, 0, np.int64(0), np.int64(0)
-            for passage in range(first, behind):
-                if passage > first and begun:
-                    found, last_feed = _longest_gap(data, ends[passage - 1], starts[passage])
-                    if found > feeds:
-                        feeds, gap_start, gap_end = found, ends[passage - 1], last_feed
-                if removed[passage]:
-                    continue
-                if begun:
-                    for position in range(gap_start, gap_end):
-                        text[np.uint64(place)] = data[np.uint64(position)]
-                        place += 1
-                    last_found, last_feed = _longest_gap(data, ends[passage - 1], starts[passage])
-                    if last_found or not feeds:
-                        for position in range(last_feed, starts[passage]):
-                            text[np.uint64(place)] = data[np.uint64(position)]
-                            place += 1
-                for position in range(starts[passage], ends[passage]):
-                    text[np.uint64(place)] = data[np.uint64(position)]
-                    place += 1
-                begun, feeds, gap_start, gap_end = True, 0, np.int64(0), np.int64(0)
-        out_offsets[document + 1] = place
-    return text[:place], out_offsets
-
-
 def warm_up() -> None:
     """Compile the kernels that Python calls."""
     column, nothing = column_of(["a"]), np.zeros(1, np.uint64)
@@ -207,4 +149,3 @@ def warm_up() -> None:
     known = np.zeros(1, np.uint64)
     known.flags.writeable = False
     find_hashes(nothing, nothing, known, known)
-    cut_passages(column.data, column.offsets, starts, ends, offsets, np.zeros(1, bool))

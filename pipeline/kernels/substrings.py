@@ -79,10 +79,11 @@ def mark_copies(data, starts, ends, copies, originals, windows, size):  # type: 
     """Which tokens lie in windows that are the same, byte for byte, as the windows they are said to copy.
 
     data [bytes], starts and ends int64 [tokens]; copies and originals int64 [runs]: first token of the copy and of what
-    it copies; windows int64 [runs]: consecutive windows of `size` tokens from there -> bool [tokens], windows proven.
+    it copies; windows int64 [runs]: consecutive windows of `size` tokens from there -> bool [tokens]; int64 [runs]:
+    windows proven of each.
     """
     marked = np.zeros(len(starts), np.bool_)
-    proven = np.int64(0)
+    proven = np.zeros(len(copies), np.int64)
     for run in range(len(copies)):
         equal = 0
         for step in range(windows[run] + size - 1):
@@ -94,7 +95,7 @@ def mark_copies(data, starts, ends, copies, originals, windows, size):  # type: 
             else:
                 equal = 0
             if equal >= size:
-                proven += 1
+                proven[run] += 1
                 for place in range(token if equal > size else token + 1 - size, token + 1):
                     marked[place] = True
     return marked, proven

@@ -63,7 +63,7 @@ def _is_following_vowel(code):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _token_end(data, position, last, classes):  # type: ignore[no-untyped-def]
+def token_end(data, position, last, classes):  # type: ignore[no-untyped-def]
     """End of the token that begins at a position of data[:last], which holds no white space."""
     code, position = decode(data, position, last)
     kind = classes[code]
@@ -130,7 +130,7 @@ def _split(data, offsets, classes):  # type: ignore[no-untyped-def]
                 for token in range(count):
                     starts[token], ends[token] = old_starts[token], old_ends[token]
             starts[count] = position
-            position = _token_end(data, position, last, classes)
+            position = token_end(data, position, last, classes)
             ends[count] = position
             count += 1
         token_offsets[document + 1] = count

@@ -10,7 +10,7 @@ from pipeline.dedup.lines import LineDedup
 from pipeline.dedup.passage_removal import PassageDedup
 from pipeline.dedup.spans import SpanDedup
 from pipeline.errors import ShardsFailed, UserError
-from pipeline.shard import DOCUMENT_SCHEMA, read_batches
+from pipeline.shard import DOCUMENT_SCHEMA, open_table, read_batches
 from pipeline.stage import Position
 from tests.pipeline.dedup.corpora import applied, left, output_of, survey
 from tests.pipeline.runner import SerialRunner
@@ -113,8 +113,24 @@ def test_a_document_of_which_too_little_is_left_is_dropped_with_the_figure(tmp_p
     corpus, stage = survey(tmp_path, shards, LineDedup(characters_min=1, left_characters_min=5))
     texts, dropped, counts = applied(corpus, stage)
     assert texts == ["a notice\nand a text", "rest", "tiny"]
-    assert dropped == {"0-1": ("left_characters_min", "4", "5", None, None)}
+    assert dropped == {"0-1": ("left_characters_min", "4", "5", "0-0", None)}
     assert counts == {"lines_removed": 1, "documents_shortened": 1, "characters_removed": 9}
+
+
+def test_the_document_where_most_of_it_stays_is_named(tmp_path: Path) -> None:
+    shards = [["one\ntwo", "three", "two\nthree\none"], ["four\none", "rest\nthree"]]
+    corpus, stage = survey(tmp_path / "first", shards, LineDedup(**SHORT))
+    assert applied(corpus, stage)[1]["0-2"] == ("left_characters_min", "0", "1", "0-0", None)
+    examples = [
+        stage.apply(open_table(corpus.path(shard)), Position(place, 0)).examples
+        for place, shard in enumerate(corpus.shards)
+    ]
+    assert [found["documents_shortened"] for found in examples] == [
+        ["0-2: 13 characters, which stay in 0-0"],
+        ["1-0: 4 characters, which stay in 0-0", "1-1: 6 characters, which stay in 0-1"],
+    ]
+    corpus, stage = survey(tmp_path / "none", shards, LineDedup(keep="none", **SHORT))
+    assert applied(corpus, stage)[1]["0-2"] == ("left_characters_min", "0", "1", None, None)
 
 
 def test_documents_that_lose_nothing_stay_to_the_byte(tmp_path: Path) -> None:
@@ -129,6 +145,14 @@ def test_one_document_many_times_and_a_corpus_of_one(tmp_path: Path) -> None:
     assert texts == [text] + [""] * 1519
     assert len(dropped) == 1519
     assert left(tmp_path / "one", [[text]], LineDedup(**SHORT)) == [text]
+    assert left(tmp_path / "none", [[]], LineDedup(**SHORT)) == []
+
+
+@pytest.mark.parametrize("stage", [LineDedup(**SHORT), SpanDedup(unit="line", units=2, **SHORT)])
+def test_ids_that_repeat_are_no_copies_of_each_other(tmp_path: Path, stage: PassageDedup) -> None:
+    texts = ["one line\nand another", "a third line\nand a fourth", "one line\nand another\nend"]
+    documents = [{"id": "same", "text": text, "source": "test"} for text in texts]
+    assert left(tmp_path, [documents[:1], documents[1:]], stage) == [*texts[:2], "end"]
 
 
 def test_a_shard_hands_on_each_line_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pipeline.dedup import substring_search
 from pipeline.dedup.substring import SubstringDedup
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.kernels.words import split_text
-from pipeline.shard import DOCUMENT_SCHEMA, read_batches
+from pipeline.shard import DOCUMENT_SCHEMA, open_table, read_batches
 from pipeline.stage import Position
 from tests.pipeline.dedup.corpora import applied, left, output_of, survey
 from tests.pipeline.runner import SerialRunner
@@ -27,7 +27,7 @@ def spread(texts: list[str]) -> list[list[str]]:
     return [texts[:third], [], texts[third : third + 1], texts[third + 1 :]]
 
 
-def brute_force(texts: list[str], size: int) -> list[list[str]]:
+def brute_force(texts: list[str], size: int, within_documents: bool = True) -> list[list[str]]:
     """The tokens that stay: compares each window with all windows before it that it does not overlap."""
     documents = [split_text(text, "unicode") for text in texts]
     windows = [
@@ -38,7 +38,8 @@ def brute_force(texts: list[str], size: int) -> list[list[str]]:
     gone = set()
     for index, (document, place, window) in enumerate(windows):
         for earlier, earlier_place, other in windows[:index]:
-            if window == other and (earlier != document or earlier_place + size <= place):
+            apart = earlier != document or (within_documents and earlier_place + size <= place)
+            if window == other and apart:
                 gone |= {(document, place + offset) for offset in range(size)}
                 break
     return [
@@ -54,16 +55,19 @@ def random_texts(seed: int, different: int = 5, count: int = 30) -> list[str]:
 
 @settings(max_examples=25)
 @given(
-    texts=st.lists(st.lists(st.sampled_from(["a", "b", "c", "中", "!"]), max_size=14).map(" ".join), max_size=12),
+    texts=st.lists(
+        st.lists(st.sampled_from(["a ", "b ", " c", "中", "!", "b", ", "]), max_size=14).map("".join), max_size=12
+    ),
     size=st.integers(2, 5),
+    within_documents=st.booleans(),
     partition_bytes=st.sampled_from([20, 1 << 20]),
 )
 def test_what_is_left_equals_brute_force(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str], size: int, partition_bytes: int
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], size: int, within_documents: bool, partition_bytes: int
 ) -> None:
-    stage = SubstringDedup(tokens=size, partition_bytes=partition_bytes, **WORDS)
+    stage = SubstringDedup(tokens=size, within_documents=within_documents, partition_bytes=partition_bytes, **WORDS)
     found = left(tmp_path_factory.mktemp("run"), spread(texts), stage)
-    assert [split_text(text, "unicode") for text in found] == brute_force(texts, size)
+    assert [split_text(text, "unicode") for text in found] == brute_force(texts, size, within_documents)
 
 
 def test_what_is_left_of_longer_texts_equals_brute_force_in_parts_of_one_text(
@@ -115,7 +119,7 @@ def test_words_do_not_grow_together(tmp_path: Path) -> None:
         "不天很好我们不",
     ]
     found = left(tmp_path, [texts], SubstringDedup(tokens=4, **WORDS))
-    assert found == [texts[0], "six seven", "zero (five", texts[3], "不不"]
+    assert found == [texts[0], "six seven", "zero five", texts[3], "不不"]
     follows = ["a b, c d", "x, c d", ", c d! e"]
     assert left(tmp_path / "next", [follows], SubstringDedup(tokens=3, **WORDS)) == [follows[0], "x", "! e"]
 
@@ -139,8 +143,37 @@ def test_a_document_of_which_too_little_is_left_is_dropped_with_the_figure(tmp_p
     corpus, stage = survey(tmp_path, shards, SubstringDedup(tokens=6, cut="word", left_characters_min=5))
     texts, dropped, counts = applied(corpus, stage)
     assert texts == ["a b c d e f", "rest", "tiny"]
-    assert dropped == {"0-1": ("left_characters_min", "4", "5", None, None)}
+    assert dropped == {"0-1": ("left_characters_min", "4", "5", "0-0", None)}
     assert counts == {"spans_found": 1, "documents_shortened": 1, "characters_removed": 12}
+
+
+def test_the_document_where_the_longest_span_stood_first_is_named(tmp_path: Path) -> None:
+    shards = [["a b c", "d e f g"], ["a b c and d e f g", "d e f g more words", "d e f g"]]
+    corpus, stage = survey(tmp_path, shards, SubstringDedup(tokens=3, cut="word", left_characters_min=4))
+    _, dropped, _ = applied(corpus, stage)
+    assert dropped == {
+        "1-0": ("left_characters_min", "3", "4", "0-1", None),
+        "1-2": ("left_characters_min", "0", "4", "0-1", None),
+    }
+    examples = stage.apply(open_table(corpus.path(corpus.shards[1])), Position(1, 0)).examples
+    assert examples["documents_shortened"] == [
+        "1-0: 14 characters, which stay in 0-1",
+        "1-1: 8 characters, which stay in 0-1",
+        "1-2: 7 characters, which stay in 0-1",
+    ]
+
+
+def test_a_refrain_stays_where_only_other_documents_count(tmp_path: Path) -> None:
+    refrain = "sing with us now"
+    shards = [[f"{refrain} one {refrain}"], [f"two {refrain} three {refrain}"]]
+    stage = SubstringDedup(tokens=4, within_documents=False, **WORDS)
+    assert left(tmp_path, shards, stage) == [shards[0][0], "two three"]
+
+
+def test_ids_that_repeat_are_no_copies_of_each_other(tmp_path: Path) -> None:
+    texts = ["one two three four", "five six seven", "end one two three four"]
+    documents = [{"id": "same", "text": text, "source": "test"} for text in texts]
+    assert left(tmp_path, [documents[:1], documents[1:]], SubstringDedup(tokens=4, **WORDS)) == [*texts[:2], "end"]
 
 
 def test_documents_that_lose_nothing_stay_to_the_byte(tmp_path: Path) -> None:
@@ -191,6 +224,13 @@ def test_a_second_survey_does_nothing_another_length_all_and_another_border_noth
     survey(tmp_path, shards, SubstringDedup(tokens=4), other)
     assert again.executed == []
     assert len(other.executed) == 9
+
+
+def test_another_choice_within_documents_does_the_last_step_alone(tmp_path: Path) -> None:
+    shards, other = spread(random_texts(9)), SerialRunner()
+    survey(tmp_path, shards, SubstringDedup(tokens=3))
+    survey(tmp_path, shards, SubstringDedup(tokens=3, within_documents=False), other)
+    assert other.executed == [f"shard-0000{shard}" for shard in range(4)]
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])

@@ -1,4 +1,4 @@
-"""Splitting into lines and paragraphs, hashing what they say, and cutting some out so that the rest stays readable."""
+"""Splitting into lines and paragraphs, and hashing what they say."""
 
 import re
 
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from pipeline.dedup.folding import folded
 from pipeline.kernels.characters import classes
-from pipeline.kernels.column import column_of, texts_of
-from pipeline.kernels.passages import cut_passages, find_hashes, hash_passages, split_passages
+from pipeline.kernels.column import column_of
+from pipeline.kernels.passages import find_hashes, hash_passages, split_passages
 
 pieces = st.sampled_from(["a", "Ab", "\u00e9", " ", "\t", "\n", "\n\n", "\r\n", "\u2028", "\u3000", "\u6c49", "-", "."])
 texts = st.lists(st.lists(pieces, max_size=20).map("".join), max_size=4)
@@ -30,15 +30,6 @@ def hashes(passages: list[str], ignore: tuple[str, ...] = (), run: int = 1) -> l
     offsets = np.array([0, len(passages)])
     found = hash_passages(column.data, column.offsets[:-1], column.offsets[1:], offsets, folded(ignore), run)
     return list(zip(*(part.tolist() for part in found), strict=True))
-
-
-def cut(document: str, removed: list[int], paragraphs: bool = False) -> str:
-    column = column_of([document])
-    starts, ends, offsets = split_passages(column.data, column.offsets, classes(), int(paragraphs))
-    marks = np.zeros(len(starts), bool)
-    marks[removed] = True
-    text, bounds = cut_passages(column.data, column.offsets, starts, ends, offsets, marks)
-    return str(texts_of(text, bounds)[0])
 
 
 @given(texts)
@@ -109,32 +100,3 @@ def test_hashes_are_found_among_sorted_ones(known: list[int], wanted: list[int])
     assert [pairs[place] if place >= 0 else None for place in found] == [
         (number // 2, number % 2) if (number // 2, number % 2) in pairs else None for number in wanted
     ]
-
-
-@pytest.mark.parametrize(
-    ("document", "removed", "left"),
-    [
-        ("a\nb\nc", [1], "a\nc"),
-        ("a\nb\nc", [0], "b\nc"),
-        ("a\nb\nc", [2], "a\nb"),
-        ("a\nb", [0, 1], ""),
-        ("a\n\nb\nc", [1], "a\n\nc"),
-        ("a\nb\n\nc", [1], "a\n\nc"),
-        ("if a:\n    b\n    c\n", [1], "if a:\n    c"),
-        ("a\n\n\nb\n    c\nd", [1], "a\n\n\n    c\nd"),
-        ("a\rb\rc", [1], "a\rc"),
-    ],
-)
-def test_what_is_left_keeps_its_paragraphs_and_indentation(document: str, removed: list[int], left: str) -> None:
-    assert cut(document, removed) == left
-
-
-@given(st.lists(pieces, max_size=30).map("".join), st.data())
-def test_a_cut_leaves_the_other_passages_in_order(document: str, data: st.DataObject) -> None:
-    for paragraphs in (False, True):
-        (whole,) = split([document], paragraphs)
-        removed = data.draw(st.sets(st.integers(0, len(whole) - 1) if whole else st.nothing()))
-        left = cut(document, sorted(removed), paragraphs)
-        assert split([left], paragraphs) == [[part for place, part in enumerate(whole) if place not in removed]]
-        if not removed:
-            assert left == document
