@@ -2,6 +2,8 @@
 
 Compression is told by the file's first bytes, not by its name. A compressed file that ends in the middle is an error
 of that file; it is not read as if it were whole.
+
+Cost: gzip 440 MB of content a CPU-second by ISA-L, 170 by zlib where ISA-L has no package.
 """
 
 from __future__ import annotations
@@ -17,6 +19,17 @@ from typing import IO, Any
 from pipeline import storage
 from pipeline.errors import SettingError, UserError
 from pipeline.sources.source import Slice
+
+GzipFile: type[gzip.GzipFile]
+GZIP_FAULTS: tuple[Any, ...] = (EOFError, zlib.error, gzip.BadGzipFile)
+"""What reading a damaged gzip file raises."""
+try:
+    from isal import igzip, igzip_lib
+except ImportError:  # there are no wheels for this processor
+    GzipFile = gzip.GzipFile
+else:
+    GzipFile = igzip.IGzipFile
+    GZIP_FAULTS = (*GZIP_FAULTS, igzip_lib.IsalError)
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTANDARD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -177,13 +190,13 @@ def open_decompressed(file: str) -> Iterator[IO[bytes]]:
     with storage.open_binary(file) as raw:
         try:
             if kind == "gzip":
-                with gzip.GzipFile(fileobj=raw) as stream:
+                with GzipFile(fileobj=raw) as stream:
                     yield stream  # type: ignore[misc]
             elif kind == "zstandard":
                 yield _Zstandard(raw)  # type: ignore[misc]
             else:
                 yield raw
-        except (EOFError, zlib.error, gzip.BadGzipFile) as fault:
+        except GZIP_FAULTS as fault:
             raise UserError(
                 f"{file}: the {kind} data is damaged or cut short ({fault}): "
                 "fetch the file again, or remove it from the source"

@@ -112,6 +112,16 @@ def test_a_compressed_file_that_ends_early_is_named_and_never_taken_for_whole(
         read(JsonLines(path=str(tmp_path)))
 
 
+@pytest.mark.parametrize("place", [12, 3000, -5])
+def test_a_gzip_file_with_a_wrong_byte_is_named(tmp_path: Path, place: int) -> None:
+    data = b"".join(b'{"text": "document %d"}\n' % number for number in range(5000))
+    packed = bytearray(gzip.compress(data))
+    packed[place] ^= 0xFF
+    (tmp_path / "a.jsonl.gz").write_bytes(packed)
+    with pytest.raises(UserError, match=r"a\.jsonl\.gz: the gzip data is damaged or cut short"):
+        read(JsonLines(path=str(tmp_path)))
+
+
 def test_several_zstandard_frames_and_gzip_members_are_one_file(tmp_path: Path) -> None:
     parts = [b'{"text": "one"}\n{"te', b'xt": "two"}\n']
     (tmp_path / "a.jsonl.zst").write_bytes(b"".join(zstandard.compress(part) for part in parts))
