@@ -132,7 +132,8 @@ class RemovePassages(DocumentStage):
         texts = documents["text"]
         starts, ends, offsets = self.passages.split(texts)
         row, passage = places(offsets)
-        kept = self._kept(texts, starts, ends, offsets, position.first_row + row, passage, known)
+        first = position.first_row + _searched(self.corpus, self.result).starts[position.shard]
+        kept = self._kept(texts, starts, ends, offsets, first + row, passage, known)
         copies = kept >= _NOWHERE
         removed = np.zeros(len(copies), bool)
         for unit in range(self.passages.run):
@@ -166,7 +167,7 @@ class RemovePassages(DocumentStage):
         starts: np.ndarray,
         ends: np.ndarray,
         offsets: np.ndarray,
-        row: np.ndarray,
+        document: np.ndarray,
         passage: np.ndarray,
         known: tuple[np.ndarray, ...],
     ) -> np.ndarray:
@@ -179,7 +180,7 @@ class RemovePassages(DocumentStage):
         high, low, counts = self.passages.hashes(texts, starts, ends, offsets)
         known_high, known_low, kept_document, kept_passage = known
         found = find_hashes(high, low, known_high, known_low)
-        stays = kept_document[found] == row
+        stays = kept_document[found] == document
         if self.passages.within_documents:
             stays &= kept_passage[found] == passage
         return np.where(counts & (found >= 0) & ~stays, kept_document[found], _NOWHERE - 1)

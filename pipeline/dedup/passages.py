@@ -272,7 +272,6 @@ def write_removals(
     rows = read_partitions(files, shard, numbered.shards, content)
     high, low, kept, passage = (rows[name].to_numpy() for name in REMOVALS_SCHEMA.names)
     order = np.lexsort((low, high))
-    kept = np.where(kept < 0, -1, kept - numbered.starts[shard])
     table = pa.table([column[order] for column in (high, low, kept, passage)], schema=REMOVALS_SCHEMA)
     name = f"{shard_name(shard)}.arrow"
     sha256 = write_partitions(
