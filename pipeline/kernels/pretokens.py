@@ -49,7 +49,7 @@ def _look(data, position, end, classes):  # type: ignore[no-untyped-def]
 
 @kernel
 def _ends_line(byte):  # type: ignore[no-untyped-def]
-    return byte == _LINE_FEED or byte == _RETURN  # noqa: SIM109 - a tuple costs numba a loop
+    return byte in (_LINE_FEED, _RETURN)
 
 
 @kernel
