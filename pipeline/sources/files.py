@@ -255,21 +255,34 @@ def lines_of(stream: IO[bytes], position: int = 0, longest: int | None = None) -
     A line of more than `longest` bytes is cut: somewhat more than `longest` bytes of it are given and the rest is
     passed over, so memory is bounded by about twice `longest`, however long the line.
     """
+    for offset, block in blocks_of_lines(stream, position, longest):
+        for line in block.split(b"\n"):
+            yield offset, line
+            offset += len(line) + 1
+
+
+def blocks_of_lines(stream: IO[bytes], position: int = 0, longest: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """As `lines_of`, whole lines together: about `BLOCK_BYTES` of them, joined by \\n, without the end of the last one.
+
+    A line that is cut is a block by itself.
+    """
     rest: list[bytes] = []
     length = 0
     while block := stream.read(BLOCK_BYTES):
-        pieces = block.split(b"\n")
-        for piece in pieces[:-1]:
-            if longest is None or length <= longest:
-                rest.append(piece)
-            length += len(piece)
-            line = b"".join(rest)
-            rest = []
-            yield position, line
-            position += length + 1
-            length = 0
+        begin, end = 0, block.rfind(b"\n")
+        if end >= 0 and longest is not None and length > longest:
+            yield position, b"".join(rest)
+            begin = block.find(b"\n") + 1
+            position += length + begin
+            rest, length = [], 0
+        if begin <= end:
+            rest.append(block[begin:end])
+            lines = b"".join(rest)
+            yield position, lines
+            position += len(lines) + 1
+            rest, length = [], 0
         if longest is None or length <= longest:
-            rest.append(pieces[-1])
-        length += len(pieces[-1])
-    if line := b"".join(rest):
-        yield position, line
+            rest.append(block[max(begin, end + 1) :])
+        length += len(block) - max(begin, end + 1)
+    if lines := b"".join(rest):
+        yield position, lines
