@@ -43,8 +43,9 @@ def plan_passes(stages: Sequence[Stage]) -> list[PlannedPass]:
     """Split the stages at the barriers."""
     passes = [PlannedPass(f"00-{READ}", None)]
     for stage in stages:
-        if isinstance(stage, SurveyStage):
-            passes.append(PlannedPass(f"{len(passes):02d}-{stage.name}", stage))
+        barrier = stage.barrier() if isinstance(stage, DocumentStage) else stage
+        if isinstance(barrier, SurveyStage):
+            passes.append(PlannedPass(f"{len(passes):02d}-{stage.name}", barrier))
         elif isinstance(stage, DocumentStage):
             passes[-1].stages.append(stage)
         else:

@@ -186,6 +186,13 @@ def code_version(stage: type[Stage]) -> str:
 class DocumentStage(Stage, ABC):
     """A stage that judges each document by itself."""
 
+    def barrier(self) -> SurveyStage | None:
+        """The survey that must see the corpus before, for stages whose settings decide whether they need one.
+
+        What it returns is applied instead of the stage itself.
+        """
+        return None
+
     @abstractmethod
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
         """Judge a batch. Models are loaded once a worker process (cache them at module level)."""

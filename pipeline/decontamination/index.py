@@ -9,7 +9,7 @@ Cost: 2 s and 90 MB for each million n-grams, once a process.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +30,7 @@ class Hits:
     ends: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NgramIndex:
     """N-grams and the items they are of."""
 
@@ -39,6 +39,8 @@ class NgramIndex:
     firsts: np.ndarray
     seconds: np.ndarray
     """uint64 [n-grams]: both hashes of each."""
+    lasts: np.ndarray
+    """uint64 [n-grams]: hash of the last `shortest` words of each."""
     lengths: np.ndarray
     """int64, descending: the lengths there are."""
     shortest: int
@@ -57,6 +59,28 @@ class NgramIndex:
         table = (self.firsts, self.seconds, self.slots, self.bitmap)
         hits, figures = find_ngrams(column.data, column.offsets, folds(), self.lengths, self.shortest, *table)
         return Hits(*hits.T), figures
+
+    def without(self, ngrams: np.ndarray) -> NgramIndex:
+        """The index without some of its n-grams: int64 [n-grams], each once."""
+        from pipeline.kernels.overlap import build_table
+
+        stays = np.ones(len(self.firsts), bool)
+        stays[ngrams] = False
+        sizes = np.diff(self.offsets)
+        entries = np.repeat(stays, sizes)
+        firsts, seconds, lasts = self.firsts[stays], self.seconds[stays], self.lasts[stays]
+        slots, bitmap = build_table(firsts, lasts)
+        return replace(
+            self,
+            firsts=firsts,
+            seconds=seconds,
+            lasts=lasts,
+            offsets=np.cumsum(np.r_[0, sizes[stays]]),
+            sets=self.sets[entries],
+            items=self.items[entries],
+            slots=slots,
+            bitmap=bitmap,
+        )
 
     def items_of(self, ngrams: np.ndarray) -> list[tuple[str, int]]:
         """Set and number of the items that these n-grams are of, each once, in order."""
@@ -97,11 +121,13 @@ def ngram_index(given: tuple[tuple[str, EvaluationSet], ...], n: int, min_words:
         raise SettingError(f"all n-grams of the evaluation sets are in more than max_items={max_items} items; raise it")
     chosen = ~np.repeat(common, sizes)
     firsts, seconds = np.ascontiguousarray(rows[kept, 2]), np.ascontiguousarray(rows[kept, 3])
-    slots, bitmap = build_table(firsts, np.ascontiguousarray(rows[kept, 4]))
+    lasts = np.ascontiguousarray(rows[kept, 4])
+    slots, bitmap = build_table(firsts, lasts)
     return NgramIndex(
         names=tuple(name for name, _ in given),
         firsts=firsts,
         seconds=seconds,
+        lasts=lasts,
         lengths=np.unique(rows[kept, 1])[::-1].astype(np.int64),
         shortest=shortest,
         offsets=np.cumsum(np.r_[0, sizes[~common]]),

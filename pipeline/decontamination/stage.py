@@ -4,8 +4,9 @@ Source: GPT-3 (Brown et al. 2020, https://arxiv.org/abs/2005.14165, appendix C):
 punctuation; 200 characters on either side of one go with it, pieces of fewer than 200 characters are dropped, and a
 document of more than 10 pieces goes as a whole.
 
-Decisions: an n-gram is ignored when it is in more than `max_items` items of the evaluation sets; GPT-3 ignored those of
-more than 10 training documents, which needs a pass over the corpus of its own. Passages shorter than n words are looked
+Decisions: an n-gram is ignored when it is in more than `max_items` items of the evaluation sets, and, where
+`max_documents` is set, in more documents of the corpus: GPT-3's rule, which needs a survey (`survey.py`) and spares a
+question that was copied often. Passages shorter than n words are looked
 for as a whole from `min_words` words on, as short examples are in GPT-3's analysis (8 to 13 words); shorter ones are
 not looked for. The kept pieces of a text are joined by an empty line, because a document remains one document.
 
@@ -23,10 +24,16 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.decontamination.index import Hits, NgramIndex, names_of, ngram_index
 from pipeline.decontamination.removal import pieces_without
-from pipeline.decontamination.sets import EvaluationSet
+from pipeline.decontamination.sets import EvaluationSet, items_of
+from pipeline.dedup.costs import amount, cpu_hours, shards_of
+from pipeline.errors import UserError
 from pipeline.kernels.column import TextColumn, text_column
-from pipeline.stage import EXAMPLES, DocumentStage, Drops, Outcome, Position
+from pipeline.stage import EXAMPLES, DocumentStage, Drops, Outcome, Position, SurveyStage
 
+MEGABYTES_A_SECOND = 35.0
+"""Text in one CPU-second: `bench.decontamination`."""
+NGRAM_BYTES = 90
+"""Memory of a worker for each n-gram of the sets."""
 _SHOWN_ITEMS = 3
 _SHOWN_BYTES = 160
 
@@ -46,6 +53,9 @@ class Decontaminate(DocumentStage):
     """Passages of fewer than `n` words, but so many, are looked for as a whole. GPT-3: 8."""
     max_items: int = Field(default=10, ge=1)
     """An n-gram in more items than these is the form of the benchmark and not looked for."""
+    max_documents: int | None = Field(default=None, ge=1)
+    """An n-gram in more documents of the corpus than these is a common phrase and not looked for: a survey counts them
+    before. GPT-3: 10. null looks for all."""
     min_hits: int = Field(default=1, ge=1)
     """Hits that make a document contaminated: places of the text at which an n-gram ends."""
     min_share: float = Field(default=0.0, ge=0, le=1)
@@ -77,9 +87,43 @@ class Decontaminate(DocumentStage):
         """The files of the evaluation sets: their content decides the output."""
         return [entry.path for entry in self.sets.values()]
 
+    def barrier(self) -> SurveyStage | None:
+        """The survey that counts the documents of each n-gram, where `max_documents` asks for it."""
+        if self.max_documents is None:
+            return None
+        from pipeline.decontamination.survey import CountNgrams
+
+        return CountNgrams(decontaminate=self)
+
+    def all_ngrams(self) -> NgramIndex:
+        """The n-grams of the sets, but for those that are in too many items."""
+        return ngram_index(tuple(self.sets.items()), self.n, self.min_words, self.max_items)
+
+    def ngrams(self) -> NgramIndex:
+        """The n-grams that are looked for."""
+        if self.max_documents is not None:
+            raise UserError("decontaminate: max_documents needs the survey of a corpus before documents are judged")
+        return self.all_ngrams()
+
+    def plan_lines(self, text_bytes: int, shards: int | None = None) -> list[str]:
+        """What the stage will take for so much text; reads the sets."""
+        words = sum(
+            len(passage.split())
+            for name, entry in self.sets.items()
+            for passages in items_of(name, entry)
+            for passage in passages
+        )
+        memory = amount(words * NGRAM_BYTES)
+        line = f"at most {words:,} n-grams of the sets: {memory} of memory a worker; "
+        line += f"{cpu_hours(text_bytes, MEGABYTES_A_SECOND)} CPU-hours"
+        if self.max_documents is not None:
+            files = (shards or shards_of(text_bytes)) + 1
+            line += f", and as many for counting their documents, in {files:,} files of at most {memory}"
+        return [line]
+
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
         """Judge each document; counts tell documents and pairs of document and item for each evaluation set."""
-        index = ngram_index(tuple(self.sets.items()), self.n, self.min_words, self.max_items)
+        index = self.ngrams()
         column = text_column(documents["text"])
         hits, figures = index.find(column)
         shares = figures[:, 2] / np.maximum(figures[:, 0], 1)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from pipeline.decontamination.removal import pieces_without
 from pipeline.decontamination.stage import Decontaminate
-from pipeline.errors import SettingError
+from pipeline.errors import SettingError, UserError
 from tests.pipeline.filters.judging import judged, real_texts, verdict
 
 QUESTION = "Janet's ducks lay 16 eggs per day; she eats three for breakfast every morning, and bakes muffins."
@@ -79,6 +79,18 @@ def test_the_form_of_a_benchmark_is_no_hit(tmp_path: Path) -> None:
     assert verdict(stage(tmp_path, *items, {"q": QUESTION}), form) is None
     (tmp_path / "fewer").mkdir()
     assert verdict(stage(tmp_path / "fewer", *items[:10]), form) is not None
+
+
+def test_judging_without_the_survey_that_max_documents_needs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs the survey"):
+        judged(stage(tmp_path, {"q": QUESTION}, max_documents=10), QUESTION)
+
+
+def test_the_plan_tells_memory_time_and_the_files_of_the_survey(tmp_path: Path) -> None:
+    (line,) = stage(tmp_path, {"q": QUESTION}).plan_lines(35 * 3600 * 10**6)
+    assert line == "at most 17 n-grams of the sets: 0.00153 MB of memory a worker; 1 CPU-hours"
+    (line,) = stage(tmp_path, {"q": QUESTION}, max_documents=10).plan_lines(10**9, 7)
+    assert line.endswith("CPU-hours, and as many for counting their documents, in 8 files of at most 0.00153 MB")
 
 
 def test_scripts_without_spaces_go_by_characters(tmp_path: Path) -> None:
