@@ -27,8 +27,8 @@ from typing import Any
 
 import psutil
 
+from bench.drawn_tokens import write_drawn_tokens
 from bench.harness import CACHE, Claim, Measured, disturbance, measure
-from bench.tokens import write_drawn_tokens
 from jobs.recipe import load_recipe
 from pipeline import storage
 from pipeline.errors import UserError

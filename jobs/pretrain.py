@@ -14,7 +14,7 @@ from trainer.job import TrainingJob
 
 def pretrain(job: Job) -> None:
     """Train the model, continue training it, or find it trained."""
-    from pipeline.tokens import read_tokens_manifest
+    from pipeline.tokens.format import read_tokens_manifest
 
     recipe = job.recipe
     assert recipe.pretrain is not None

@@ -29,7 +29,7 @@ from pipeline.settings import Settings
 from pipeline.sources.source import Source
 from pipeline.stage import Stage
 from pipeline.tokenizer.settings import TokenizerSettings
-from pipeline.tokens_settings import TokensSettings
+from pipeline.tokens.settings import TokensSettings
 from trainer.finetune.settings import FinetuneSettings
 from trainer.generate.settings import GenerateSettings
 from trainer.settings import ModelSettings, PretrainSettings

@@ -9,7 +9,8 @@ from pipeline.corpus import open_corpus
 
 def make_tokens(job: Job) -> None:
     """Write the token dataset, or find it written for this corpus and tokenizer."""
-    from pipeline.tokens import describe, write_tokens
+    from pipeline.tokens.format import describe
+    from pipeline.tokens.write import write_tokens
 
     settings = job.recipe.tokens
     assert settings is not None

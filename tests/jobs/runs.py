@@ -14,8 +14,8 @@ from pipeline.shard import StageDirectory
 from pipeline.sources.jsonl import JsonLines
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
-from pipeline.tokens import write_tokens
-from pipeline.tokens_settings import TokensSettings
+from pipeline.tokens.write import write_tokens
+from pipeline.tokens.settings import TokensSettings
 from tests.pipeline.runner import SerialRunner
 
 HOSTILE = '<script>alert("x")</script> <img src="https://evil.example/x.png"> \N{RIGHT-TO-LEFT OVERRIDE}\x00 & $x_1$ '

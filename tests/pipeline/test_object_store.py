@@ -26,8 +26,8 @@ from pipeline.filters.gopher_quality import GopherQuality
 from pipeline.sources.jsonl import JsonLines
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
-from pipeline.tokens import write_tokens
-from pipeline.tokens_settings import TokensSettings
+from pipeline.tokens.write import write_tokens
+from pipeline.tokens.settings import TokensSettings
 
 moto_server = pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")

@@ -29,7 +29,7 @@ def write_token_dataset(
         "validation": _write_split(tokens, "validation", (validation_rows,), dtype, random),
     }
     manifest = {
-        "format_version": 1,
+        "format_version": 2,
         "context_length": CONTEXT,
         "dtype": dtype,
         "vocab_size": VOCAB,
@@ -55,10 +55,18 @@ def _write_split(
         start += rows
         file = f"{name}/shard-{index:05d}.arrow"
         column = pa.array(cut, type=pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), CONTEXT + 1))
-        table = pa.table({"input_ids": column})
+        ends = pa.array([[CONTEXT]] * rows, type=pa.list_(pa.uint32()))
+        sources = pa.array([[0]] * rows, type=pa.list_(pa.uint16()))
+        table = pa.table({"input_ids": column, "document_ends": ends, "document_sources": sources})
         with pa.OSFile(str(tokens / file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=17)
         digest = hashlib.sha256((tokens / file).read_bytes()).hexdigest()
         listed.append({"file": file, "rows": rows, "sha256": digest})
     targets = sum(shards) * CONTEXT
-    return {"rows": sum(shards), "target_tokens": targets, "text_bytes": 2 * targets, "shards": listed}
+    return {
+        "rows": sum(shards),
+        "target_tokens": targets,
+        "padding_tokens": 0,
+        "text_bytes": 2 * targets,
+        "shards": listed,
+    }

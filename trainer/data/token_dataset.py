@@ -20,9 +20,10 @@ from pipeline import storage
 from pipeline.errors import UserError
 from trainer.data.batch import Batch, TrainingData
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "tokens.json"
 COLUMN = "input_ids"
+ENDS = "document_ends"
 
 
 def open_token_dataset(directory: Path, tokenizer: Path, verified: Path | None = None) -> TrainingData:
@@ -55,14 +56,16 @@ def open_token_dataset(directory: Path, tokenizer: Path, verified: Path | None =
 
 
 class TokenRows:
-    """One split: rows of context_length + 1 token ids, each the next one's context."""
+    """One split: rows of context_length + 1 token ids; what stands behind a row's last document does not count."""
 
     def __init__(self, directory: Path, split: dict[str, Any], context_length: int, dtype: str) -> None:
         self.context_length = context_length
         self.text_bytes: int | None = split["text_bytes"]
+        self._padded = split["padding_tokens"] > 0
         self._blocks: list[npt.NDArray[np.unsignedinteger[Any]]] = []
+        used: list[npt.NDArray[np.int64]] = []
         for shard in split["shards"]:
-            blocks = _map_shard(directory / shard["file"], context_length, dtype)
+            blocks, ends = _map_shard(directory / shard["file"], context_length, dtype)
             found = sum(map(len, blocks))
             if found != shard["rows"]:
                 raise UserError(
@@ -70,7 +73,9 @@ class TokenRows:
                     "make the tokens again"
                 )
             self._blocks += blocks
+            used += ends
         self._ends = np.cumsum([len(block) for block in self._blocks])
+        self._used = np.concatenate(used) if used else np.empty(0, np.int64)
         if self.rows != split["rows"] or self.rows == 0:
             raise UserError(f"{directory / MANIFEST}: {self.rows} rows in the shards, {split['rows']} in the split")
 
@@ -84,14 +89,17 @@ class TokenRows:
         return rows
 
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
-        """The rows of these numbers; the targets are the inputs one token later, and all count."""
+        """The rows of these numbers; the targets are the inputs one token later, and all but padding count."""
         tokens = np.empty((len(rows), self.context_length + 1), dtype=np.int64)
         for place, row in enumerate(rows):
             if not 0 <= row < self.rows:
                 raise IndexError(f"row {row} of {self.rows}")
             block = int(np.searchsorted(self._ends, row, side="right"))
             tokens[place] = self._blocks[block][int(row) - int(self._ends[block])]
-        return Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:])
+        mask = None
+        if self._padded:
+            mask = np.arange(self.context_length) < self._used[np.asarray(rows, np.int64)][:, None]
+        return Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:], mask=mask)
 
 
 def tokenizer_fingerprint(tokenizer: Path) -> str:
@@ -136,8 +144,10 @@ def _verify_checksums(directory: Path, shards: list[dict[str, Any]], verified: P
         storage.write_json(str(verified), passed)
 
 
-def _map_shard(path: Path, context_length: int, dtype: str) -> list[npt.NDArray[np.unsignedinteger[Any]]]:
-    """The shard's record batches as arrays [rows, context_length + 1] that share the file's pages."""
+def _map_shard(
+    path: Path, context_length: int, dtype: str
+) -> tuple[list[npt.NDArray[np.unsignedinteger[Any]]], list[npt.NDArray[np.int64]]]:
+    """Of each record batch: the rows as [rows, context_length + 1], sharing the file's pages, and their last ends."""
     row = context_length + 1
     try:
         reader = pa.ipc.open_stream(pa.memory_map(str(path)))
@@ -148,9 +158,11 @@ def _map_shard(path: Path, context_length: int, dtype: str) -> list[npt.NDArray[
         raise UserError(f"{path} is no Arrow stream ({error}): make the tokens again") from None
     if found != expected:
         raise UserError(f"{path}: column {COLUMN} is {found}, {MANIFEST} promises {expected}: make the tokens again")
-    blocks = []
+    blocks, ends = [], []
     for batch in batches:
         column = batch.column(COLUMN)
         values = column.values.to_numpy(zero_copy_only=True)
         blocks.append(values[column.offset * row : (column.offset + len(column)) * row].reshape(-1, row))
-    return blocks
+        lists = batch.column(ENDS)
+        ends.append(lists.values.to_numpy()[lists.offsets.to_numpy()[1:] - 1].astype(np.int64))
+    return blocks, ends

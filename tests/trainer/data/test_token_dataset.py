@@ -70,7 +70,7 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "not json": (lambda tokens: (tokens / "tokens.json").write_text("{"), r"tokens.json is not JSON"),
     "other version": (
         lambda tokens: change_manifest(tokens, lambda m: m.update(format_version=9)),
-        r"format version 9, this version reads 1",
+        r"format version 9, this version reads 2",
     ),
     "other tokenizer": (
         lambda tokens: change_manifest(tokens, lambda m: m.update(tokenizer_fingerprint="abc")),

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.shard import fingerprint
-from pipeline.token_shards import row_schema, token_type
+from pipeline.tokens.format import FORMAT_VERSION, row_schema, token_type
 
 SEED = 1
 
@@ -26,13 +26,16 @@ def write_drawn_tokens(directory: Path, vocab_size: int, context_length: int, ro
     tokenizer.write_text("{}\n")
     random = np.random.default_rng(SEED)
     manifest = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "context_length": context_length,
         "dtype": token_type(vocab_size).name,
         "vocab_size": vocab_size,
         "tokenizer_fingerprint": hashlib.sha256(tokenizer.read_bytes()).hexdigest(),
         "fingerprint": fingerprint("drawn", SEED, vocab_size, context_length, rows),
         "end_of_text_id": 0,
+        "padding_id": 0,
+        "packing": "split",
+        "sources": ["drawn"],
         "splits": {
             split: _write_split(directory, split, count, vocab_size, context_length, random)
             for split, count in rows.items()
@@ -51,8 +54,11 @@ def _write_split(
     column = pa.FixedSizeListArray.from_arrays(
         pa.array(drawn.astype(token_type(vocab_size))), type=schema.field(0).type
     )
+    bounds = pa.array(np.arange(rows + 1, dtype=np.int32))
+    ends = pa.ListArray.from_arrays(bounds, pa.array(np.full(rows, context_length, np.uint32)))
+    sources = pa.ListArray.from_arrays(bounds, pa.array(np.zeros(rows, np.uint16)))
     with storage.write_atomically(str(directory / file)) as sink, pa.ipc.new_stream(sink, schema) as stream:
-        stream.write_table(pa.table([column], schema=schema))
+        stream.write_table(pa.table([column, ends, sources], schema=schema))
     targets = rows * context_length
     listed = {"file": file, "rows": rows, "sha256": storage.sha256_of(str(directory / file))}
-    return {"rows": rows, "target_tokens": targets, "text_bytes": 4 * targets, "shards": [listed]}
+    return {"rows": rows, "target_tokens": targets, "padding_tokens": 0, "text_bytes": 4 * targets, "shards": [listed]}

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import shutil
+from dataclasses import astuple
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,14 +16,17 @@ from hypothesis import strategies as st
 from pipeline import storage
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.sampling import chosen
-from pipeline.shard import StageDirectory, open_table
+from pipeline.shard import StageDirectory, open_table, shard_name
 from pipeline.tokenizer.load import load_tokenizer, token_bytes
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
-from pipeline.tokens import describe, read_tokens_manifest, write_tokens
-from pipeline.tokens_settings import TokensSettings
+from pipeline.tokens.format import describe, read_tokens_manifest
+from pipeline.tokens.settings import TokensSettings
+from pipeline.tokens.shuffling import Shuffle
+from pipeline.tokens.write import write_tokens
 from tests.pipeline.corpora import write_corpus, write_texts
 from tests.pipeline.runner import SerialRunner
+from tests.pipeline.tokens.reading import Row, contents, rows_of
 
 SETTINGS = TokensSettings(context_length=16, validation_fraction=0.2)
 VOCABULARY = ["sea", "shell", "shore", "größer", "世界", "<|endoftext|>", "x = 1\n", "seventeen", "dog"]
@@ -59,61 +62,99 @@ def tokens(corpus: StageDirectory, tokenizer: str, tmp_path_factory: pytest.Temp
 
 
 def _rows(directory: Path, split: str) -> np.ndarray:
-    manifest = json.loads((directory / "tokens.json").read_text())
-    tables = [open_table(str(directory / shard["file"])) for shard in manifest["splits"][split]["shards"]]
-    return np.array([row for table in tables for row in table["input_ids"].to_pylist()])
+    return np.array([row.ids for row in rows_of(directory, split)])
 
 
-def _documents(texts: list[str], tokenizer: str, split: str) -> list[list[int]]:
-    """The tokens of each document of a split, end-of-text included, in order."""
+def _documents(tokenizer: str, texts: list[list[str]], fields: TokensSettings, split: str) -> list[list[int]]:
+    """The tokens of each document of a split, end-of-text included, in the order of the settings."""
     encoder = load_tokenizer(f"{tokenizer}/tokenizer.json")
-    held_out = chosen(pa.chunked_array([texts], type=pa.string()), SETTINGS.validation_fraction, "validation")
-    mask = held_out if split == "validation" else ~held_out
-    return [[*encoder.encode(text).ids, 0] for text, kept in zip(texts, mask, strict=True) if kept]
+    found = []
+    for number, shard in enumerate(texts):
+        held_out = chosen(
+            pa.chunked_array([shard], type=pa.string()), fields.validation_fraction, "validation", fields.split_seed
+        )
+        keys = Shuffle(fields.shuffle_seed, {}).keys(shard_name(number), len(shard)).tolist()
+        for row, (text, out) in enumerate(zip(shard, held_out, strict=True)):
+            if bool(out) == (split == "validation"):
+                place = keys[row] if fields.shuffle else 0
+                found.append((place, number, row, [*encoder.encode(text).ids, 0]))
+    return [document for *_, document in sorted(found)]
 
 
-def _expected_targets(tokenizer: str, split: str, context: int) -> tuple[list[int], list[int]]:
-    """Targets by the contract, worked out the long way: full rows of each shard, then the joined tails."""
-    full: list[int] = []
-    tails: list[int] = []
-    for texts in TEXTS:
-        stream = [token for ids in _documents(texts, tokenizer, split) for token in ids]
-        cut = len(stream) // context * context
-        full += stream[:cut]
-        tails += stream[cut:]
-    cut = len(tails) // context * context
-    return full + tails[:cut], tails[cut:]
+def _expected_rows(documents: list[list[int]], length: int) -> tuple[list[Row], int]:
+    """Rows of the stream of all documents, worked out the long way, and the tokens that are lost."""
+    stream = [0, *(token for document in documents for token in document)]
+    ends = set(np.cumsum([len(document) for document in documents]).tolist())
+    rows = []
+    for start in range(0, len(stream) - 1, length):
+        ids = tuple(stream[start : start + length + 1])
+        if len(ids) <= length:
+            return rows, len(ids) - 1
+        inner = [place for place in range(1, length) if start + place in ends]
+        rows.append(Row(ids, (*inner, length), (0,) * (len(inner) + 1)))
+    return rows, 0
+
+
+SHAPES = {
+    "one bucket": {},
+    "many buckets": {"bucket_bytes": 400},
+    "buckets smaller than a row": {"bucket_bytes": 20},
+    "in order": {"shuffle": False},
+    "in order, many buckets": {"shuffle": False, "bucket_bytes": 1000},
+    "another seed": {"shuffle_seed": 5, "bucket_bytes": 1000},
+    "small files": {"shard_bytes": 300},
+}
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_every_token_is_the_target_of_exactly_one_row_but_those_counted_as_lost(
-    tokens: Path, tokenizer: str, split: str
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_split_rows_are_the_stream_of_all_documents_whatever_the_buckets(
+    corpus: StageDirectory, tokenizer: str, tmp_path: Path, split: str, shape: dict[str, Any]
 ) -> None:
-    targets, lost = _expected_targets(tokenizer, split, context=16)
-    rows = _rows(tokens, split)
-    assert rows[:, 1:].reshape(-1).tolist() == targets
-    entry = read_tokens_manifest(str(tokens))["splits"][split]
-    assert entry["target_tokens"] == len(targets) == entry["rows"] * 16
-    assert entry["lost_tokens"] == len(lost) < 16
+    fields = SETTINGS.model_copy(update=shape)
+    manifest = write_tokens(fields, corpus, tokenizer, str(tmp_path), SerialRunner())
+    rows, lost = _expected_rows(_documents(tokenizer, TEXTS, fields, split), 16)
+    assert sorted(map(astuple, rows_of(tmp_path, split))) == sorted(map(astuple, rows))
+    entry = manifest["splits"][split]
+    assert (entry["rows"], entry["target_tokens"], entry["lost_tokens"]) == (len(rows), 16 * len(rows), lost)
+    assert entry["padding_tokens"] == 0
+    row_bytes = 17 * 2
+    limit = max(1, fields.shard_bytes // row_bytes)
+    assert all(shard["rows"] <= limit for shard in entry["shards"])
 
 
-def test_consecutive_rows_overlap_by_one_token_and_a_shard_starts_after_end_of_text(tokens: Path) -> None:
-    for shard in read_tokens_manifest(str(tokens))["splits"]["train"]["shards"]:
-        rows = np.array(open_table(str(tokens / shard["file"]))["input_ids"].to_pylist())
-        assert rows[0, 0] == 0
-        assert (rows[1:, 0] == rows[:-1, -1]).all()
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_best_fit_rows_hold_every_document_that_fits_uncut(
+    corpus: StageDirectory, tokenizer: str, tmp_path: Path, shape: dict[str, Any]
+) -> None:
+    fields = SETTINGS.model_copy(update={"packing": "best_fit", **shape})
+    manifest = write_tokens(fields, corpus, tokenizer, str(tmp_path), SerialRunner())
+    for split in ("train", "validation"):
+        rows = rows_of(tmp_path, split)
+        parts = [list(targets) for row in rows for _, targets in row.pieces()]
+        documents = _documents(tokenizer, TEXTS, fields, split)
+        cut = [document[at : at + 16] for document in documents for at in range(0, len(document), 16)]
+        assert sorted(parts) == sorted(cut)
+        entry = manifest["splits"][split]
+        assert entry["target_tokens"] == sum(map(len, documents))
+        assert entry["padding_tokens"] == sum(16 - row.ends[-1] for row in rows)
+        assert entry["lost_tokens"] == 0
+        assert all(set(row.ids[row.ends[-1] + 1 :]) <= {3} for row in rows)
 
 
-def test_rows_decode_to_the_documents(tokens: Path, tokenizer: str) -> None:
-    encoder = load_tokenizer(f"{tokenizer}/tokenizer.json")
-    table = open_table(str(tokens / "train" / "shard-00000.arrow"))
-    stream = np.array(table["input_ids"].to_pylist())[:, 1:].reshape(-1)
-    ends = np.flatnonzero(stream == 0)
-    found = [encoder.decode(part[part != 0].tolist()) for part in np.split(stream, ends + 1)[: len(ends)]]
-    expected = [text for text in TEXTS[0] if _documents([text], tokenizer, "train")]
-    assert len(ends) > 15
-    assert found == expected[: len(ends)]
-    assert any("<|endoftext|>" in text for text in found)
+def test_the_shuffle_is_global_and_another_seed_draws_another(
+    corpus: StageDirectory, tokenizer: str, tmp_path: Path
+) -> None:
+    orders = []
+    for seed in (0, 1):
+        fields = SETTINGS.model_copy(update={"shuffle_seed": seed})
+        write_tokens(fields, corpus, tokenizer, str(tmp_path / str(seed)), SerialRunner())
+        orders.append(_documents(tokenizer, TEXTS, fields, "train"))
+    in_order = _documents(tokenizer, TEXTS, SETTINGS.model_copy(update={"shuffle": False}), "train")
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(in_order)
+    places = [in_order.index(document) for document in orders[0]]
+    assert abs(np.corrcoef(places, np.arange(len(places)))[0, 1]) < 0.35
 
 
 def test_the_bytes_of_the_targets_text_are_counted(tokens: Path, tokenizer: str) -> None:
@@ -135,7 +176,8 @@ def test_the_baseline_is_what_gzip_makes_of_the_validation_text(tokens: Path, to
 
 def test_the_manifest_names_what_the_trainer_must_check(tokens: Path, tokenizer: str, corpus: StageDirectory) -> None:
     manifest = read_tokens_manifest(str(tokens))
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
+    assert (manifest["packing"], manifest["sources"], manifest["padding_id"]) == ("split", ["test"], 3)
     assert (manifest["context_length"], manifest["dtype"], manifest["vocab_size"]) == (16, "uint16", 300)
     assert manifest["tokenizer_fingerprint"] == storage.sha256_of(f"{tokenizer}/tokenizer.json")
     assert manifest["corpus_fingerprint"] == corpus.fingerprint
@@ -150,7 +192,7 @@ def test_the_manifest_names_what_the_trainer_must_check(tokens: Path, tokenizer:
 def test_special_tokens_written_in_a_text_are_counted_and_stay_text(tokens: Path, tokenizer: str) -> None:
     written = sum(text.count("<|endoftext|>") for texts in TEXTS for text in texts)
     assert read_tokens_manifest(str(tokens))["special_tokens_in_text"]["<|endoftext|>"] == written > 50
-    documents = sum(len(_documents(texts, tokenizer, "train")) for texts in TEXTS)
+    documents = len(_documents(tokenizer, TEXTS, SETTINGS, "train"))
     assert (_rows(tokens, "train")[:, 1:] == 0).sum() in (documents, documents - 1)
 
 
@@ -160,13 +202,11 @@ def test_datasets_loads_the_whole_and_each_split(tokens: Path) -> None:
     assert set(whole) == {"train", "validation"}
     for split in ("train", "validation"):
         alone = datasets.load_from_disk(str(tokens / split))
-        assert alone["input_ids"][:] == whole[split]["input_ids"][:] == _rows(tokens, split).tolist()
+        rows = rows_of(tokens, split)
+        for name, field in (("input_ids", "ids"), ("document_ends", "ends"), ("document_sources", "sources")):
+            expected = [list(getattr(row, field)) for row in rows]
+            assert alone[name][:] == whole[split][name][:] == expected
         assert alone.features["input_ids"].length == 17
-
-
-def _contents(directory: Path) -> dict[str, bytes]:
-    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def test_the_order_of_the_tasks_changes_no_byte(
@@ -174,32 +214,41 @@ def test_the_order_of_the_tasks_changes_no_byte(
 ) -> None:
     runner = SerialRunner(order=lambda tasks: tasks[::-1])
     write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path), runner)
-    assert runner.executed == ["shard-00002", "shard-00001", "shard-00000"]
-    assert _contents(tmp_path) == _contents(tokens)
+    assert runner.executed == [
+        *("shard-00002", "shard-00001", "shard-00000"),
+        *("validation-shard-00000", "train-shard-00000"),
+        *("validation-shard-rest", "train-shard-rest"),
+    ]
+    assert contents(tmp_path) == contents(tokens)
 
 
 def test_a_second_run_does_nothing(tokens: Path, corpus: StageDirectory, tokenizer: str) -> None:
-    before = _contents(tokens)
+    before = contents(tokens)
     runner = SerialRunner()
     assert write_tokens(SETTINGS, corpus, tokenizer, str(tokens), runner) == read_tokens_manifest(str(tokens))
     assert runner.executed == []
-    assert _contents(tokens) == before
+    assert contents(tokens) == before
 
 
 @pytest.mark.parametrize("keep", [0, 1000], ids=["lost", "cut off"])
-def test_a_lost_or_cut_off_shard_is_written_again_alone(
-    tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path, keep: int
+@pytest.mark.parametrize(
+    ("file", "task"),
+    [("train/shard-00000-000.arrow", "train-shard-00000"), ("encoded/shard-00001.arrow", "shard-00001")],
+)
+def test_a_lost_or_cut_off_file_is_written_again_alone(
+    tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path, keep: int, file: str, task: str
 ) -> None:
     copy = Path(shutil.copytree(tokens, tmp_path / "tokens"))
-    shard = copy / "train" / "shard-00001.arrow"
+    (copy / "tokens.json").unlink()
+    shard = copy / file
     if keep:
         shard.write_bytes(shard.read_bytes()[:keep])
     else:
         shard.unlink()
     runner = SerialRunner()
     write_tokens(SETTINGS, corpus, tokenizer, str(copy), runner)
-    assert runner.executed == ["shard-00001"]
-    assert _contents(copy) == _contents(tokens)
+    assert runner.executed == [task]
+    assert contents(copy) == contents(tokens)
 
 
 def test_only_changed_corpus_shards_are_encoded_again_and_nothing_old_remains(tokenizer: str, tmp_path: Path) -> None:
@@ -208,9 +257,10 @@ def test_only_changed_corpus_shards_are_encoded_again_and_nothing_old_remains(to
     shorter = write_texts(tmp_path / "second", [TEXTS[0], _texts(1, 40, seed=5)[0]])
     runner = SerialRunner()
     write_tokens(SETTINGS, shorter, tokenizer, str(directory), runner)
-    assert runner.executed == ["shard-00001"]
+    encoded = {key for key in runner.executed if key.startswith("shard-")}
+    assert encoded == {"shard-00001"}
     write_tokens(SETTINGS, shorter, tokenizer, str(tmp_path / "fresh"), SerialRunner())
-    assert _contents(directory) == _contents(tmp_path / "fresh")
+    assert contents(directory) == contents(tmp_path / "fresh")
 
 
 def test_a_failed_shard_leaves_no_manifest(tokenizer: str, tmp_path: Path) -> None:
@@ -274,23 +324,62 @@ def test_sources_are_counted_for_the_plan(tokenizer: str, tmp_path: Path) -> Non
     assert sum(row["text_bytes"] for row in table) == sum(shard.text_bytes for shard in corpus.shards)
     tokens = sum(split["target_tokens"] + split["lost_tokens"] for split in manifest["splits"].values())
     assert sum(row["tokens"] for row in table) == tokens
+    for split in ("train", "validation"):
+        named: dict[str, int] = {}
+        for row in rows_of(tmp_path / "tokens", split):
+            for (_, targets), source in zip(row.pieces(), row.sources, strict=True):
+                named[manifest["sources"][source]] = named.get(manifest["sources"][source], 0) + len(targets)
+        counted = {name: entry["tokens"] for name, entry in manifest["splits"][split]["sources"].items()}
+        assert sum(counted.values()) - sum(named.values()) == manifest["splits"][split]["lost_tokens"]
+        assert all(counted[name] - 16 < named[name] <= counted[name] for name in named)
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(2, 40), st.lists(st.lists(st.integers(0, 25), max_size=6), min_size=1, max_size=4))
+@given(
+    st.integers(2, 40),
+    st.lists(st.lists(st.integers(0, 25), max_size=6), min_size=1, max_size=4),
+    st.sampled_from(["split", "best_fit"]),
+    st.integers(1, 3000),
+)
 def test_no_shape_of_corpus_loses_a_token(
     corpus: StageDirectory,
     tokenizer: str,
     tmp_path_factory: pytest.TempPathFactory,
     context_length: int,
     shape: list[list[int]],
+    packing: Literal["split", "best_fit"],
+    bucket_bytes: int,
 ) -> None:
     folder = tmp_path_factory.mktemp("shape")
     texts = [["sea " * words for words in shard] for shard in shape]
     texts.append([f"dog {number} " * 20 for number in range(8)])
-    fields = TokensSettings(context_length=context_length, validation_fraction=0.5)
+    fields = TokensSettings(
+        context_length=context_length, validation_fraction=0.5, packing=packing, bucket_bytes=bucket_bytes
+    )
     manifest = write_tokens(fields, write_texts(folder / "corpus", texts), tokenizer, str(folder / "t"), SerialRunner())
     encoder = load_tokenizer(f"{tokenizer}/tokenizer.json")
     produced = sum(len(encoder.encode(text).ids) + 1 for shard in texts for text in shard)
-    assert sum(s["target_tokens"] + s["lost_tokens"] for s in manifest["splits"].values()) == produced
-    assert all(split["lost_tokens"] < context_length for split in manifest["splits"].values())
+    splits = manifest["splits"].values()
+    assert sum(split["target_tokens"] + split["lost_tokens"] for split in splits) == produced
+    assert all(split["lost_tokens"] < context_length for split in splits)
+    for split in splits:
+        assert split["target_tokens"] + split["padding_tokens"] == split["rows"] * context_length
+
+
+def test_a_changed_context_length_or_packing_encodes_nothing_again(
+    tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(tokens, tmp_path / "tokens")
+    runner = SerialRunner()
+    changed = SETTINGS.model_copy(update={"context_length": 32, "packing": "best_fit"})
+    write_tokens(changed, corpus, tokenizer, str(copy), runner)
+    assert not [key for key in runner.executed if key.startswith("shard-")]
+    write_tokens(changed, corpus, tokenizer, str(tmp_path / "fresh"), SerialRunner())
+    assert contents(copy) == contents(tmp_path / "fresh")
+
+
+def test_an_empty_corpus_is_refused(tokenizer: str, tmp_path: Path) -> None:
+    for number, shards in enumerate(([], [[]], [[], []])):
+        corpus = write_texts(tmp_path / f"corpus-{number}", shards)
+        with pytest.raises(UserError, match=rf"corpus-{number} holds no documents"):
+            write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "t"), SerialRunner())

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.shard import read_batches
+from pipeline.tokens.format import COLUMN, ENDS
 
 MAXIMUM_BYTES = 64 << 20
 GZIP_FORMAT = 31
@@ -35,6 +36,9 @@ def gzip_bits_per_byte(shards: Iterable[str], table: list[bytes]) -> tuple[float
 def _texts(shards: Iterable[str], table: list[bytes]) -> Iterable[bytes]:
     for shard in shards:
         for batch in read_batches(shard):
-            column = batch.column(0).combine_chunks()
-            rows = column.flatten().to_numpy().reshape(batch.num_rows, column.type.list_size)
-            yield b"".join(table[index] for index in np.ravel(rows[:, 1:]).tolist())
+            rows = batch[COLUMN].combine_chunks()
+            targets = rows.flatten().to_numpy().reshape(len(rows), -1)[:, 1:]
+            lists = batch[ENDS].combine_chunks()
+            used = lists.values.to_numpy()[lists.offsets.to_numpy()[1:] - 1]
+            for row, end in zip(targets, used.tolist(), strict=True):
+                yield b"".join(table[index] for index in np.asarray(row[:end]).tolist())

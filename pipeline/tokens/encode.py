@@ -1,0 +1,96 @@
+"""The task that encodes one corpus shard into tokens of whole documents, dealt out to buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os.path import commonprefix
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as compute
+
+from pipeline.shard import read_batches
+from pipeline.tokenizer.load import one_thread, tokenizer_of_worker
+from pipeline.tokens.encoded import Documents, closed, write_documents
+from pipeline.tokens.format import TokenizerFile
+from pipeline.tokens.held_out import held_out
+from pipeline.tokens.shuffling import Shuffle
+
+
+def encode_shard(
+    corpus_shard: str,
+    directory: str,
+    name: str,
+    tokenizer: TokenizerFile,
+    validation_fraction: float,
+    split_seed: int,
+    clusters: tuple[str, str] | None,
+    shuffle: Shuffle | None,
+) -> dict[str, Any]:
+    """Task: encode the documents of one corpus shard into `<name>.arrow`.
+
+    Args:
+        corpus_shard: Its Arrow file.
+        directory: The folder of encoded files.
+        name: Of the shard.
+        tokenizer: Encodes; special tokens in texts are encoded as text and counted.
+        validation_fraction: As the setting.
+        split_seed: As the setting.
+        clusters: Of labelled duplicates (`pipeline.tokens.held_out`).
+        shuffle: The order; None: that of the corpus.
+
+    Returns the record: sha256 of the file, documents, bytes, tokens by bucket and counts by source of each split.
+    """
+    tokens, lengths, sizes, sides = [np.empty(0, tokenizer.dtype)], [], [], []
+    sources: dict[str, int] = {}
+    source = []
+    in_text = dict.fromkeys(tokenizer.special_tokens, 0)
+    for table in read_batches(corpus_shard):
+        ids, starts = _encode(table["text"], tokenizer)
+        ids, starts = closed(ids, starts, tokenizer.end_of_text)
+        tokens.append(ids)
+        lengths.append(np.diff(starts))
+        sizes.append(compute.binary_length(table["text"]).to_numpy())
+        sides.append(held_out(table, validation_fraction, split_seed, clusters))
+        coded = table["source"].combine_chunks().dictionary_encode()
+        local = [sources.setdefault(name, len(sources)) for name in coded.dictionary.to_pylist()]
+        source.append(np.asarray(local, np.uint16)[coded.indices.to_numpy()])
+        _count_special_tokens(table["text"], in_text)
+    if not sizes:
+        sizes, sides = [np.empty(0, np.int64)], [np.empty(0, bool)]
+        lengths, source = [np.empty(0, np.int64)], [np.empty(0, np.uint16)]
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+    documents = Documents(np.concatenate(tokens), starts, np.concatenate(source))
+    record = write_documents(
+        directory, name, documents, np.concatenate(sizes), np.concatenate(sides), list(sources), shuffle
+    )
+    return {**record, "special_tokens_in_text": in_text}
+
+
+def _encode(texts: pa.ChunkedArray, tokenizer: TokenizerFile) -> tuple[np.ndarray, np.ndarray]:
+    """Token ids of all texts, one behind the other, and int64[texts + 1] where each begins."""
+    encoder = tokenizer_of_worker(tokenizer.url, tokenizer.sha256)
+    with one_thread():
+        encodings = encoder.encode_batch_fast(texts.to_pylist(), add_special_tokens=False)
+    parts = [np.asarray(encoding.ids, tokenizer.dtype) for encoding in encodings]
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    return np.concatenate([np.empty(0, tokenizer.dtype), *parts]), starts
+
+
+def _count_special_tokens(texts: pa.ChunkedArray, counts: dict[str, int]) -> None:
+    """Add how often each special token is written in the texts."""
+    # One search instead of one a token: hardly a text has what all of them begin with.
+    beginning = commonprefix(list(counts))  # noqa: RUF071 (characters are meant)
+    suspects = texts.filter(compute.match_substring(texts, beginning))
+    for token in counts:
+        counts[token] += compute.sum(compute.count_substring(suspects, token)).as_py() or 0
+
+
+def summed(counts: list[Mapping[str, int]]) -> dict[str, int]:
+    """Counters added key by key, in the order of the keys' first appearance."""
+    total: dict[str, int] = {}
+    for entry in counts:
+        for key, value in entry.items():
+            total[key] = total.get(key, 0) + value
+    return total
