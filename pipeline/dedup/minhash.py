@@ -3,6 +3,9 @@
     signatures -> band keys (a file a shard) -> candidate pairs (a file a partition of the keys)
     -> verified pairs (a file a shard) -> groups (some a file) -> removals (a file a shard) -> the applying stage
 
+A corpus can also be compared with indexes of earlier ones, and leave an index for later ones: `near_index` and
+`near_index_search`.
+
 Every phase runs out of core: memory is bounded by a shard, by a partition of the keys, or (groups) by 4 bytes a
 document that has a twin. Which document of a group is kept is a rule, whatever the order in which tasks ended.
 
@@ -20,10 +23,14 @@ from pydantic import Field, model_validator
 from pipeline import storage
 from pipeline.dedup import candidates, components, shingles, signatures, verification
 from pipeline.dedup.keeping import KeepingStage
-from pipeline.dedup.minhash_costs import amount, costs, curve
+from pipeline.dedup.minhash_costs import INDEX_KEY_BYTES, amount, costs, curve, index_bytes
+from pipeline.dedup.near_index import MANIFEST, IndexSettings, power_of_two, write_near_index
+from pipeline.dedup.near_index_reading import NearIndexes
+from pipeline.dedup.near_index_search import KnownDocuments, find_known
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.removals import Action, GiantGroups, RemoveDuplicates, plan_removals
 from pipeline.dedup.signatures import Scheme, choose_bands
+from pipeline.dedup.sketches import SKETCH_BYTES
 from pipeline.shard import StageDirectory, fingerprint, shard_name
 from pipeline.stage import DocumentStage, Runner, Task
 
@@ -62,6 +69,19 @@ class MinhashDedup(KeepingStage):
     keeps the best `giant_group_keeps` of each. They are counted in any case."""
     giant_group_keeps: int | None = Field(default=None, ge=1)
     """Documents that stay of a giant group with `giant_groups: cap`: the best by `keep`; the others name the best."""
+    against: tuple[str, ...] = ()
+    """Folders or URLs of indexes of earlier corpora: what is near to a document of one of them is dropped first, or
+    labelled. The similarity is estimated, because those texts are not read. The indexes must have these bands, rows,
+    shingles, seed and scheme."""
+    write_index: str | None = Field(default=None, min_length=1)
+    """Folder or URL where to write an index of the documents that this stage keeps, for `against` of a later run; one
+    that is there is replaced."""
+
+    @model_validator(mode="after")
+    def _other_index(self) -> MinhashDedup:
+        if self.write_index is not None and storage.absolute(self.write_index) in self._indexes().urls:
+            raise ValueError("`write_index` must be another folder than those of `against`, which are only read")
+        return self
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> MinhashDedup:
@@ -81,23 +101,55 @@ class MinhashDedup(KeepingStage):
             return choose_bands(self.threshold, _PERMUTATIONS)
         return self.bands, self.rows
 
+    def files(self) -> list[str]:
+        """The manifests of the indexes."""
+        return [storage.join(url, MANIFEST) for url in self._indexes().urls]
+
     def plan_lines(self, text_bytes: int, shards: int | None = None) -> list[str]:
         """What the stage will take for so much text (in so many shards, if that is known), and what it will find."""
         bands, rows = self.banding()
         found = costs(text_bytes, shards, bands, self.partition_keys, self.verify)
-        return [
+        lines = [
             f"{bands} bands x {rows} rows find of pairs with similarity {curve(bands, rows)}",
             f"{amount(text_bytes)} of text would be about {found.documents:,} documents (compressed input holds more): "
             f"{found.files:,} files, {amount(found.key_bytes)} of band keys; reducers: {found.partitions:,} with "
             f"{amount(found.reducer_bytes)} of memory each; groups in {amount(found.group_bytes)}; "
             f"{found.cpu_hours:,.2g} CPU-hours",
         ]
+        if self.against:
+            indexes = self._indexes()
+            error = (self.threshold * (1 - self.threshold) / SKETCH_BYTES) ** 0.5
+            lines.append(
+                f"before that, compared with {indexes.documents:,} documents of {len(indexes.urls)} indexes: "
+                f"{amount(indexes.documents * bands * INDEX_KEY_BYTES)} of their band keys are read, reducers: "
+                f"{self.partitions(found.documents):,}; similarity is estimated, at {self.threshold:g} with a standard "
+                f"error of {error:.3f}"
+            )
+        if self.write_index is not None:
+            lines.append(
+                f"index {self.write_index}: at most {amount(index_bytes(found.documents, bands))} "
+                f"({index_bytes(1, bands)} bytes a document); the text is read once more for it"
+            )
+        return lines
+
+    def partitions(self, documents: int) -> int:
+        """Partitions of the band keys of so many documents; with those of the indexes a power of two, as theirs are."""
+        bands, _ = self.banding()
+        if not self.against:
+            return -(-documents * bands // self.partition_keys) or 1
+        return power_of_two(-(-(documents + self._indexes().documents) * bands // self.partition_keys))
+
+    def _indexes(self) -> NearIndexes:
+        bands, rows = self.banding()
+        settings = IndexSettings(bands, rows, self.shingle_words, self.seed, self.scheme)
+        return NearIndexes(tuple(storage.absolute(url) for url in self.against), settings)
 
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Find the groups of near-duplicates, plan the removals."""
         plan = _Plan(self, corpus, directory, runner)
         stamp = plan.write_bands()
-        stamp = plan.write_pairs(stamp)
+        known = plan.find_known(self._indexes(), stamp) if self.against else None
+        stamp = plan.write_pairs(known.stamp if known else stamp)
         if self.verify:
             stamp = plan.write_verified(stamp)
         stamp, groups = plan.write_groups(stamp)
@@ -109,11 +161,12 @@ class MinhashDedup(KeepingStage):
             corpus.url,
             groups,
             plan.content("groups"),
-            stamp,
+            fingerprint(stamp, known.stamp if known else None),
             self.shingle_words,
             (storage.join(directory, "verified"), plan.content("verified")) if self.verify else None,
+            (known.folder, known.content) if known else None,
         )
-        return RemoveNearDuplicates(
+        decision = RemoveNearDuplicates(
             directory=removals,
             result=result,
             threshold=self.threshold,
@@ -121,6 +174,17 @@ class MinhashDedup(KeepingStage):
             giant_groups=self.giant_groups,
             giant_group_keeps=self.giant_group_keeps,
         )
+        if self.write_index is not None:
+            write_near_index(
+                storage.absolute(self.write_index),
+                corpus,
+                decision,
+                self._indexes().settings,
+                self.partition_keys,
+                runner,
+                f"{self.name}: index",
+            )
+        return decision
 
 
 class RemoveNearDuplicates(RemoveDuplicates):
@@ -140,8 +204,8 @@ class _Plan:
         self._directory = directory
         self._runner = runner
         self._bands, self._rows = settings.banding()
-        keys = self._numbered.documents * self._bands
-        self._partitions = -(-keys // settings.partition_keys) or 1
+        self._partitions = settings.partitions(self._numbered.documents)
+        self._band_files = self._folder("bands")
         found_by = (
             settings.version,
             self._bands,
@@ -186,6 +250,22 @@ class _Plan:
         ]
         return self._run("bands", tasks)
 
+    def find_known(self, indexes: NearIndexes, stamp: str) -> KnownDocuments:
+        known = find_known(
+            self._runner,
+            self._settings.name,
+            self._directory,
+            self._corpus.url,
+            (self._band_files, self.content("bands")),
+            self._partitions,
+            indexes,
+            self._settings.threshold if self._settings.verify else 0.0,
+            self._settings.partition_keys,
+            stamp,
+        )
+        self._band_files = known.remaining
+        return known
+
     def write_pairs(self, stamp: str) -> str:
         arguments = {"partitions": self._partitions, "content": self.content("bands")}
         tasks = [
@@ -195,7 +275,7 @@ class _Plan:
                 arguments={
                     "directory": self._folder("pairs"),
                     "corpus": self._corpus.url,
-                    "bands": self._folder("bands"),
+                    "bands": self._band_files,
                     "partition": partition,
                     "pairs_content": self.content("pairs"),
                     **arguments,

@@ -21,6 +21,10 @@ REDUCER_BYTES = 100
 """Memory of a reducer for each of its keys: the keys, their order and their sorted copy."""
 GROUP_BYTES = 40
 """Memory of the task that forms groups, for each document of the corpus: parents, and at its end sizes and members."""
+INDEX_BYTES = 300
+"""Of one document in an index, beside its band keys: the sketch and some 40 bytes of an id."""
+INDEX_KEY_BYTES = 12
+"""A band key in an index, and its document there."""
 TEXT_MEGABYTES_A_SECOND = 60.0
 """Text in one CPU-second for all phases: signatures read all of it, verification what has candidates."""
 
@@ -60,6 +64,11 @@ def costs(text_bytes: int, shards: int | None, bands: int, partition_keys: int, 
         group_bytes=documents * GROUP_BYTES,
         cpu_hours=text_bytes / TEXT_MEGABYTES_A_SECOND / 1e6 / 3600,
     )
+
+
+def index_bytes(documents: int, bands: int) -> int:
+    """Of an index of so many documents."""
+    return documents * (bands * INDEX_KEY_BYTES + INDEX_BYTES)
 
 
 def curve(bands: int, rows: int) -> str:
