@@ -68,7 +68,7 @@ def encode_pieces(  # type: ignore[no-untyped-def]
     int64 [tokens + 1]: their bytes.
     short uint64 [4 * slots], long_slots uint64 [4 * slots], long_bytes uint8, long_tokens uint32, used int64 [3]: what
     is remembered; slots are powers of two; zeros in the beginning.
-    Filled: ids uint16 or uint32 [bytes + 2], starts int64 [documents + 1].
+    Filled: ids uint32 [bytes + 2], starts int64 [documents + 1].
     """
     tokens, merges = np.empty(SHORTEST_QUEUED, np.uint32), np.empty(SHORTEST_QUEUED, np.uint64)
     mask = np.uint64(len(short) // 4 - _WAYS)
@@ -225,16 +225,15 @@ def fill_words(words, word_bytes, word_offsets):  # type: ignore[no-untyped-def]
 
 
 def warm_up() -> None:
-    """Compile for the types of real use: ids of two and of four bytes."""
+    """Compile for the types of real use."""
     data, offsets = np.zeros(1, np.uint8), np.array([0, 1], np.int64)
     classes, initial, pairs = np.zeros(256, np.uint8), np.zeros(256, np.uint32), np.full(4, ABSENT, np.uint64)
     words, bounds = np.full(2, -1, np.int32), np.array([0, 1], np.int64)
     for array in (data, offsets, classes, initial, pairs, words, bounds):
         array.flags.writeable = False
     fill_words(np.full(2, -1, np.int32), data, bounds)
-    for kind in (np.uint16, np.uint32):
-        encode_pieces(
-            data, offsets, classes, 0, initial, pairs, np.uint64(63), words, data, bounds, np.zeros(16, np.uint64),
-            np.zeros(16, np.uint64), np.zeros(256, np.uint8), np.zeros(256, np.uint32), np.zeros(3, np.int64),
-            np.zeros(3, kind), np.zeros(2, np.int64),
-        )  # fmt: skip
+    encode_pieces(
+        data, offsets, classes, 0, initial, pairs, np.uint64(63), words, data, bounds, np.zeros(16, np.uint64),
+        np.zeros(16, np.uint64), np.zeros(256, np.uint8), np.zeros(256, np.uint32), np.zeros(3, np.int64),
+        np.zeros(3, np.uint32), np.zeros(2, np.int64),
+    )  # fmt: skip

@@ -86,7 +86,7 @@ class Encoder:
         return cls(content, url, sha256)
 
     def encode(self, column: TextColumn) -> Encoded:
-        """The tokens of each text, without special tokens. Memory: 2 or 4 bytes for each byte of text, until it ends.
+        """The tokens of each text, without special tokens. Memory: up to 8 bytes for each token.
 
         Raises:
             UserError: a text has 2 GiB or more.
@@ -139,13 +139,13 @@ class _Tables:
 
     def encode(self, column: TextColumn, dtype: np.dtype[Any]) -> Encoded:
         starts = np.empty(len(column) + 1, np.int64)
-        ids = np.empty(int(column.offsets[-1] - column.offsets[0]) + 2, dtype)
+        ids = np.empty(int(column.offsets[-1] - column.offsets[0]) + 2, np.uint32)
         count = encode_pieces(
             column.data, column.offsets, self.classes, self.kind, self.initial, self.pairs, self.shift, self.words,
             self.word_bytes, self.word_offsets, self.short, self.long_slots, self.long_bytes, self.long_tokens,
             self.used, ids, starts,
         )  # fmt: skip
-        return Encoded(ids[:count].copy(), starts)
+        return Encoded(ids[:count].astype(dtype), starts)
 
 
 def _tables_of(file: dict[str, Any], tokenizer: Tokenizer) -> _Tables:
