@@ -10,9 +10,8 @@ as long for the same text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+import pyarrow as pa
 
 from pipeline.kernels.column import TextColumn
 from pipeline.tokenizer.encoder import Encoded, Encoder
@@ -33,8 +32,8 @@ class EncodingCheck:
         self.documents = 0
         """Documents that were compared."""
 
-    def look_at(self, column: TextColumn, encoded: Encoded, ids: Sequence[str]) -> None:
-        """Compare some documents of the next batch with the library; `ids` are the documents' names.
+    def look_at(self, column: TextColumn, encoded: Encoded, ids: pa.ChunkedArray) -> None:
+        """Compare some documents of the next batch with the library; `ids`: the column of their ids, for messages.
 
         Raises:
             RuntimeError: names the document and the first token that differs.
@@ -42,7 +41,7 @@ class EncodingCheck:
         if self._encoder.why_not_compiled is None:
             with one_thread():
                 for document in self._chosen(column):
-                    self._compare(column, encoded, document, ids[document])
+                    self._compare(column, encoded, document, ids[document].as_py())
         self._passed += len(column)
 
     def _chosen(self, column: TextColumn) -> list[int]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline.kernels.column import column_of
@@ -14,8 +15,8 @@ def encoder() -> Encoder:
     return Encoder.from_tokenizer(trained_tokenizer())
 
 
-def names(count: int) -> list[str]:
-    return [f"test/{number}" for number in range(count)]
+def names(count: int) -> pa.ChunkedArray:
+    return pa.chunked_array([[f"test/{number}" for number in range(count)]], pa.string())
 
 
 def test_the_first_text_of_a_shard_and_some_of_the_others_are_compared(encoder: Encoder) -> None:
