@@ -47,6 +47,8 @@ class Measured:
     """Largest memory of the tree, shared pages counted once."""
     peak_rss_bytes: int
     """Largest memory of the tree, shared pages counted in each process."""
+    peak_anonymous_bytes: int
+    """Largest memory that the tree allocated: without files and libraries."""
     processes: int
     """Processes seen."""
     cores_used_by_others: float

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ import pyarrow.parquet as parquet
 
 from pipeline import storage
 from pipeline.errors import UserError
+
+if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+    # Arrow's own pool keeps what is freed: texts of ever other lengths, 10 MB at a time, made it hold 70 MB.
+    pa.set_memory_pool(pa.system_memory_pool())
 
 FORMAT_VERSION = 1
 MANIFEST = "stage.json"

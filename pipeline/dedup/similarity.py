@@ -18,7 +18,7 @@ from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.kernels.column import text_column
 
 KERNELS = shingling.KERNELS
-PART_BYTES = 4 << 20
+PART_BYTES = 2 << 20
 """Text that is compared at a time. Changes no result."""
 
 

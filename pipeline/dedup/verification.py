@@ -69,7 +69,6 @@ def write_groups(
     content: str,
     groups_content: str,
     keep: KeepRule,
-    slice_documents: int = SLICE_DOCUMENTS,
 ) -> dict[str, Any]:
     """Task: the groups that all pairs form, some groups a file, each file partitioned by shard.
 
@@ -85,7 +84,7 @@ def write_groups(
         components.join(paired.places(first), paired.places(second))
     files: dict[str, str] = {}
     groups = giant_groups = largest = 0
-    for members, root in components.slices(slice_documents):
+    for members, root in components.slices(SLICE_DOCUMENTS):
         document = paired.members(members)
         _, place, sizes = np.unique(root, return_inverse=True, return_counts=True)
         kept, rank = kept_documents(numbered, document, root, keep)

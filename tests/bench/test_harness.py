@@ -30,6 +30,13 @@ def test_the_cpu_time_of_a_busy_loop_is_found_to_a_tick() -> None:
     assert 3e6 < measured.peak_pss_bytes <= measured.peak_rss_bytes < 1e8
 
 
+def test_memory_that_is_held_for_a_moment_is_seen_and_told_apart_from_files() -> None:
+    before = run("time.sleep(0.4)")
+    measured = run("held = b'x' * 60_000_000\ntime.sleep(0.4)\ndel held\ntime.sleep(0.2)")
+    assert 55e6 < measured.peak_anonymous_bytes - before.peak_anonymous_bytes < 65e6
+    assert measured.peak_anonymous_bytes < measured.peak_rss_bytes
+
+
 @pytest.mark.parametrize(
     "start",
     [
@@ -87,7 +94,7 @@ def test_a_goal_that_cannot_be_judged_says_why_and_neither_meets_nor_fails() -> 
 
 
 def test_wall_times_beside_busy_neighbours_are_not_believed() -> None:
-    quiet, beside = (Measured(1.0, 1.0, 1, 1, 1, others) for others in (0.05, 1.3))
+    quiet, beside = (Measured(1.0, 1.0, 1, 1, 1, 1, others) for others in (0.05, 1.3))
     assert disturbance([quiet]) is None
     assert disturbance([quiet, beside]) == "other processes used up to 1.3 cores meanwhile"
     assert "needs 100000 cores" in str(disturbance([quiet], cores=100_000))

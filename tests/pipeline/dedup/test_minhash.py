@@ -1,7 +1,6 @@
 """Near-duplicates: found as brute force finds them, kept by order, verified, never lost silently."""
 
 import random
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -304,23 +303,3 @@ def test_the_plan_tells_the_curve_and_what_a_corpus_of_a_billion_documents_takes
 
 def test_the_plan_of_nothing_is_small(tmp_path: Path) -> None:
     assert "about 1 documents" in MinhashDedup().plan_lines(0)[1]
-
-
-def peak_of(directory: Path, shards: int) -> int:
-    """Largest memory of the survey of so many shards of 60 documents, in bytes that Python and numpy allocated."""
-    generator = np.random.default_rng(9)
-    texts = [[" ".join(map(str, generator.integers(0, 1000, 150).tolist())) for _ in range(60)] for _ in range(shards)]
-    corpus = write_corpus(directory / "corpus", texts)
-    stage = MinhashDedup(partition_keys=2000)
-    tracemalloc.start()
-    stage.survey(corpus, str(directory / "survey"), SerialRunner())
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak
-
-
-def test_memory_stays_flat_when_the_input_grows_tenfold(tmp_path: Path) -> None:
-    survey(tmp_path / "first", [["some words", "some words"]])
-    small, large = peak_of(tmp_path / "small", 4), peak_of(tmp_path / "large", 40)
-    # The groups take 40 bytes a document, the tasks some kilobytes a shard of 60; keys alone would be 224 bytes.
-    assert large - small < 36 * 60 * 100
