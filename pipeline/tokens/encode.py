@@ -1,4 +1,7 @@
-"""The task that encodes one corpus shard into tokens of whole documents, dealt out to buckets."""
+"""The task that encodes one corpus shard into tokens of whole documents, dealt out to buckets.
+
+A sample of each shard is encoded by the `tokenizers` library too and must be equal (see `encoding_check`).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as compute
 
 from pipeline.shard import read_batches
-from pipeline.tokenizer.load import one_thread, tokenizer_of_worker
 from pipeline.tokens.encoded import Documents, closed, write_documents
 from pipeline.tokens.format import TokenizerFile
 from pipeline.tokens.held_out import held_out
@@ -40,15 +42,28 @@ def encode_shard(
         clusters: Of labelled duplicates (`pipeline.tokens.held_out`).
         shuffle: The order; None: that of the corpus.
 
-    Returns the record: sha256 of the file, documents, bytes, tokens by bucket and counts by source of each split.
+    Returns the record: sha256 of the file, documents, bytes, tokens by bucket and counts by source of each split,
+    special tokens written in texts, and how many documents were compared with the library.
+
+    Raises:
+        UserError: the shard or the tokenizer is damaged.
+        RuntimeError: the library encodes a compared document in another way.
     """
+    from pipeline.kernels.column import text_column
+    from pipeline.tokenizer.encoder import encoder_of_worker
+    from pipeline.tokenizer.encoding_check import EncodingCheck
+
+    encoder = encoder_of_worker(tokenizer.url, tokenizer.sha256)
+    check = EncodingCheck(encoder, corpus_shard)
     tokens, lengths, sizes, sides = [np.empty(0, tokenizer.dtype)], [], [], []
     sources: dict[str, int] = {}
     source = []
     in_text = dict.fromkeys(tokenizer.special_tokens, 0)
     for table in read_batches(corpus_shard):
-        ids, starts = _encode(table["text"], tokenizer)
-        ids, starts = closed(ids, starts, tokenizer.end_of_text)
+        texts = text_column(table["text"])
+        encoded = encoder.encode(texts)
+        check.look_at(texts, encoded, table["id"])
+        ids, starts = closed(encoded.ids, encoded.starts, tokenizer.end_of_text)
         tokens.append(ids)
         lengths.append(np.diff(starts))
         sizes.append(compute.binary_length(table["text"]).to_numpy())
@@ -65,17 +80,7 @@ def encode_shard(
     record = write_documents(
         directory, name, documents, np.concatenate(sizes), np.concatenate(sides), list(sources), shuffle
     )
-    return {**record, "special_tokens_in_text": in_text}
-
-
-def _encode(texts: pa.ChunkedArray, tokenizer: TokenizerFile) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids of all texts, one behind the other, and int64[texts + 1] where each begins."""
-    encoder = tokenizer_of_worker(tokenizer.url, tokenizer.sha256)
-    with one_thread():
-        encodings = encoder.encode_batch_fast(texts.to_pylist(), add_special_tokens=False)
-    parts = [np.asarray(encoding.ids, tokenizer.dtype) for encoding in encodings]
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    return np.concatenate([np.empty(0, tokenizer.dtype), *parts]), starts
+    return {**record, "special_tokens_in_text": in_text, "compared_documents": check.documents}
 
 
 def _count_special_tokens(texts: pa.ChunkedArray, counts: dict[str, int]) -> None:

@@ -79,6 +79,8 @@ def _tasks(
     directory: str,
     runner: Runner,
 ) -> list[Task]:
+    from pipeline.tokenizer.encoder import KERNELS
+
     clusters = join_clusters(corpus, directory, runner)
     order = None if shuffle is None else (shuffle.seed, shuffle.buckets)
     sides = (settings.validation_fraction, settings.split_seed, clusters and clusters[1])
@@ -98,6 +100,7 @@ def _tasks(
             },
             inputs=fingerprint(CODE_VERSION, tokenizer.sha256, tokenizer.special_tokens, sides, order, shard.sha256),
             weight=max(1, shard.text_bytes),
+            kernels=KERNELS,
         )
         for shard in corpus.shards
     ]
