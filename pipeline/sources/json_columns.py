@@ -65,30 +65,62 @@ def columns_of(block: bytes, fields: tuple[str, str, str, str]) -> tuple[pa.Tabl
 
 def rebatched(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The rows of tables of documents in batches of bounded size, cut as `source.batched` cuts documents."""
-    waiting: list[pa.Table] = []
-    rows = size = 0
+    batch = _Batch()
     for table in tables:
-        lengths = np.asarray(compute.utf8_length(table["text"]), np.int64)
-        while len(lengths):
-            sizes = size + np.cumsum(lengths[: BATCH_DOCUMENTS - rows])
-            full = int(np.searchsorted(sizes, BATCH_TEXT_BYTES)) + 1
-            taken = min(full, len(sizes))
-            waiting.append(table.slice(0, taken))
-            rows, size = rows + taken, int(sizes[taken - 1])
-            table, lengths = table.slice(taken), lengths[taken:]
-            if rows == BATCH_DOCUMENTS or size >= BATCH_TEXT_BYTES:
-                yield pa.concat_tables(waiting).combine_chunks()
-                waiting, rows, size = [], 0, 0
-    if waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
+        while table.num_rows:
+            taken = batch.take(table)
+            table = table.slice(taken)
+            if batch.is_full:
+                yield batch.finished()
+                batch = _Batch()
+    if batch.rows:
+        yield batch.finished()
 
 
-def documents(columns: pa.Table, identities: list[str], source: str, language: str | None) -> pa.Table:
+class _Batch:
+    """Tables that become one batch."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._text_bytes = 0
+        self._characters = 0
+        self._counted = 0
+        """Tables whose characters are in `_characters`; they are counted when their bytes could be too many."""
+        self.rows = 0
+        self.is_full = False
+
+    def take(self, table: pa.Table) -> int:
+        """Take as many rows as belong to the batch; returns how many, at least one."""
+        table = table.slice(0, BATCH_DOCUMENTS - self.rows)
+        self._text_bytes += compute.sum(compute.binary_length(table["text"])).as_py()
+        if self._text_bytes >= BATCH_TEXT_BYTES:
+            for earlier in self._tables[self._counted :]:
+                self._characters += int(_characters(earlier).sum())
+            sizes = self._characters + np.cumsum(_characters(table))
+            table = table.slice(0, int(np.searchsorted(sizes, BATCH_TEXT_BYTES)) + 1)
+            self._characters = int(sizes[table.num_rows - 1])
+            self._counted = len(self._tables) + 1
+        self._tables.append(table)
+        self.rows += table.num_rows
+        self.is_full = self.rows == BATCH_DOCUMENTS or self._characters >= BATCH_TEXT_BYTES
+        return int(table.num_rows)
+
+    def finished(self) -> pa.Table:
+        """All rows in one chunk."""
+        return pa.concat_tables(self._tables).combine_chunks()
+
+
+def _characters(table: pa.Table) -> np.ndarray:
+    return np.asarray(compute.utf8_length(table["text"]), np.int64)
+
+
+def documents(columns: pa.Table, prefix: str, places: np.ndarray, source: str, language: str | None) -> pa.Table:
     """Documents from what `columns_of` found.
 
     Args:
         columns: its table.
-        identities: an id for each document, when they bring none.
+        prefix: of the ids of documents that bring none; their places follow.
+        places: int64 [documents]: where each one's line begins in the file.
         source: name of the source.
         language: language of documents that name none.
     """
@@ -96,8 +128,11 @@ def documents(columns: pa.Table, identities: list[str], source: str, language: s
     named = columns["language"]
     if compute.any(compute.equal(named, "")).as_py():
         named = compute.if_else(compute.equal(named, ""), None, named)
+    identities = columns["id"]
+    if identities.null_count:
+        identities = pa.array([f"{prefix}{place}" for place in places.tolist()], pa.string())
     found = {
-        "id": columns["id"] if columns["id"].null_count == 0 else pa.array(identities, pa.string()),
+        "id": identities,
         "text": columns["text"],
         "source": pa.repeat(pa.scalar(source), count),
         "url": columns["url"],

@@ -77,11 +77,11 @@ class JsonLines(RecordSource, FileSource):
             if found is None or len(block) > self.max_document_bytes:
                 lines = _Lines(file, number, lines_before, _split(offset, block))
                 yield from self.tables(self._documents(lines, prefix, quarantine), quarantine)
+                number += block.count(b"\n") + 1
             else:
                 columns, starts = found
-                identities = [f"{prefix}@{offset + begin}" for begin in starts.tolist()]
-                yield documents(columns, identities, self.label, self.language)
-            number += block.count(b"\n") + 1
+                yield documents(columns, f"{prefix}@", offset + starts, self.label, self.language)
+                number += len(starts)
 
     @property
     def _longest_line(self) -> int:
