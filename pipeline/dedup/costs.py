@@ -1,7 +1,8 @@
 """What deduplication of texts, lines, spans and substrings will take, from the size of the text alone.
 
-Told before any work starts (`--dry-run`). The figures of each stage lie beside it; all were measured on 31 MB of web
-pages in 33 languages, in shards of 5 MB and one partition, as `docs/dedup-lines.md` says.
+Told before any work starts (`--dry-run`). The figures of each stage lie beside it. All were measured in one run on 33
+MB of web pages in 33 languages, 9,715 documents in six shards and one partition: bytes of the files, growth of the
+largest resident memory of a process that runs one reducer, CPU time of survey and applying beside other work.
 """
 
 from __future__ import annotations

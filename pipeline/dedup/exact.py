@@ -24,7 +24,9 @@ import xxhash
 from pydantic import Field
 
 from pipeline import storage
+from pipeline.dedup.costs import plan_line
 from pipeline.dedup.keeping import KeepingStage, KeepRule, kept_documents
+from pipeline.dedup.minhash_costs import DOCUMENT_BYTES
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partitions, write_partitions
 from pipeline.dedup.removals import Action, RemoveDuplicates, groups_table, plan_removals
@@ -32,6 +34,12 @@ from pipeline.errors import UserError
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
 from pipeline.stage import DocumentStage, Outcome, Position, Runner, Task
 
+HASH_BYTES = 24
+"""A document's hash and number on disk."""
+REDUCER_BYTES = 100
+"""Memory of a reducer for each document of its partition."""
+MEGABYTES_A_SECOND = 80.0
+"""Text in one CPU-second, survey and applying together."""
 _HASHES_SCHEMA = pa.schema([("high", pa.uint64()), ("low", pa.uint64()), ("document", pa.int64())])
 _LOW_BITS = (1 << 64) - 1
 _KERNELS = ("white_space",)
@@ -57,6 +65,12 @@ class ExactDedup(KeepingStage):
     copies_column: str | None = Field(default=None, min_length=1)
     """Name of a column to add: how many documents of the corpus have the text, 1 where no other does. FineWeb-2 samples
     documents by it again (re-hydration): what was copied now and then is better than average."""
+
+    def plan_lines(self, text_bytes: int, shards: int | None = None) -> list[str]:
+        """What the stage will take for so much text."""
+        partition_bytes = self.partition_documents * DOCUMENT_BYTES
+        figures = (HASH_BYTES / DOCUMENT_BYTES, REDUCER_BYTES / DOCUMENT_BYTES, MEGABYTES_A_SECOND)
+        return [plan_line(text_bytes, shards, 2, partition_bytes, *figures)]
 
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Hash all documents, group equal hashes, plan the removals."""

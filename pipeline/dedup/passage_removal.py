@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import storage
+from pipeline.dedup.costs import plan_line
 from pipeline.dedup.folding import Ignorable
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.passages import KERNELS, Passages, find_copies, places, read_removals
@@ -35,6 +36,8 @@ from pipeline.stage import (
     code_version,
 )
 
+REDUCER_SHARE = 1.1
+"""Memory of a reducer for each byte of text of its partition: lines, the larger ones."""
 _NOWHERE = -1
 """Instead of a kept document: the first occurrence goes as well."""
 
@@ -58,6 +61,16 @@ class PassageDedup(SurveyStage):
     """A document of which something was cut out is dropped when fewer characters are left. Ours."""
     partition_bytes: int = Field(default=1 << 30, ge=1)
     """Bytes of text whose passages one reducer handles: it needs up to twice as much memory. Changes no result."""
+
+    disk_share: ClassVar[float]
+    """Bytes of the hashes on disk for each byte of text."""
+    megabytes_a_second: ClassVar[float]
+    """Text in one CPU-second, survey and applying together."""
+
+    def plan_lines(self, text_bytes: int, shards: int | None = None) -> list[str]:
+        """What the stage will take for so much text."""
+        figures = (self.disk_share, REDUCER_SHARE, self.megabytes_a_second)
+        return [plan_line(text_bytes, shards, 2, self.partition_bytes, *figures)]
 
     @abstractmethod
     def passages(self) -> Passages:

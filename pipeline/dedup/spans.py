@@ -23,6 +23,8 @@ class SpanDedup(PassageDedup):
     """Cut out runs of sentences (or lines) that occurred before in the corpus."""
 
     name = "span_dedup"
+    disk_share = 0.2
+    megabytes_a_second = 10.0
 
     unit: Literal["sentence", "line"] = "sentence"
     """What spans are made of: sentences, or what lies between line breaks."""

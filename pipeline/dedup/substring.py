@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from pipeline import storage
+from pipeline.dedup.costs import plan_line
 from pipeline.dedup.passage_removal import shortening_examples
 from pipeline.dedup.substring_search import KERNELS, find_substrings, read_removals, removals_content
 from pipeline.kernels.column import TextColumn, text_column, texts_of
@@ -40,6 +41,12 @@ from pipeline.stage import (
 )
 
 Border = Literal["sentence", "line", "word"]
+DISK_SHARE = 2.9
+"""Bytes on disk for each byte of text: windows, and the copies among them."""
+REDUCER_SHARE = 7.0
+"""Memory of a reducer for each byte of text of its partition."""
+MEGABYTES_A_SECOND = 6.5
+"""Text in one CPU-second, survey and applying together."""
 
 
 class SubstringDedup(SurveyStage):
@@ -58,7 +65,11 @@ class SubstringDedup(SurveyStage):
     left_characters_min: int = Field(default=100, ge=1)
     """A document of which something was cut out is dropped when fewer characters are left. Ours."""
     partition_bytes: int = Field(default=128 << 20, ge=1)
-    """Bytes of text whose runs of words one reducer handles: it needs five times as much memory. Changes no result."""
+    """Bytes of text whose runs of words one reducer handles, in seven times as much memory. Changes no result."""
+
+    def plan_lines(self, text_bytes: int, shards: int | None = None) -> list[str]:
+        """What the stage will take for so much text."""
+        return [plan_line(text_bytes, shards, 3, self.partition_bytes, DISK_SHARE, REDUCER_SHARE, MEGABYTES_A_SECOND)]
 
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Hash all runs of words, find the first of each, compare the others with it."""

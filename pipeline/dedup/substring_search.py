@@ -12,8 +12,8 @@ their numbers differ by less than n. Hashes have 64 bits: among 10^11 windows so
 those may be missed, never cut.
 
 Cost: 12 bytes on disk for each token. Memory of a map task is some 10 times the text of its shard, of a reducer
-5 times that of its partition, of the last step 1 byte for each token of the shard, 40 for each that may be a copy, and
-6 times `PART_BYTES` (or the two largest texts).
+5 to 7 times that of its partition, of the last step 1 byte for each token of the shard, 40 for each that may be a copy,
+and 6 times `PART_BYTES` (or the two largest texts).
 """
 
 from __future__ import annotations
@@ -180,16 +180,13 @@ def write_copies(
     """Task: the windows of one partition of the hashes that stood before, partitioned by shard."""
     from pipeline.kernels.substrings import first_rows
 
-    tables = [
-        read_partition(storage.join(windows, f"{shard_name(shard)}.arrow"), partition, partitions, contents["windows"])
-        for shard in range(shards)
-    ]
-    bounds = np.cumsum([0, *map(len, tables)])
-    rows = pa.concat_tables([_WINDOWS_SCHEMA.empty_table(), *tables])
-    hashes, token = _frozen(rows["hash"].to_numpy()), rows["token"].to_numpy()
+    hashes, token, bounds = _read_windows(windows, shards, partition, partitions, contents["windows"])
+    rows = len(hashes)
     firsts = first_rows(hashes)
-    copy = np.flatnonzero(firsts != np.arange(len(firsts)))
+    del hashes
+    copy = np.flatnonzero(firsts != np.arange(rows))
     original = firsts[copy]
+    del firsts
     shard, original_shard = (np.searchsorted(bounds, row, side="right") - 1 for row in (copy, original))
     # What overlaps its original is the original's repeating itself: the first `size` tokens of that stay.
     apart = (shard != original_shard) | (token[copy].astype(np.int64) - token[original] >= size)
@@ -202,7 +199,22 @@ def write_copies(
         shards,
         contents["copies"],
     )
-    return {"files": {name: sha256}, "windows": len(hashes), "copies": int(apart.sum())}
+    return {"files": {name: sha256}, "windows": rows, "copies": int(apart.sum())}
+
+
+def _read_windows(
+    windows: str, shards: int, partition: int, partitions: int, content: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hash and token of the windows of a partition, shard after shard, and int64 [shards + 1]: where each begins."""
+    hashes, tokens = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+    for shard in range(shards):
+        rows = read_partition(storage.join(windows, f"{shard_name(shard)}.arrow"), partition, partitions, content)
+        hashes.append(rows["hash"].to_numpy())
+        tokens.append(rows["token"].to_numpy())
+    bounds = np.cumsum([0, *map(len, tokens[1:])])
+    token = np.concatenate(tokens)
+    del tokens
+    return _frozen(np.concatenate(hashes)), token, bounds
 
 
 def write_removals(
