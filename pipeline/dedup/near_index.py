@@ -27,7 +27,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.dedup import shingles, signatures
 from pipeline.dedup.partitions import write_partitions
-from pipeline.dedup.sketches import SKETCH_BYTES, sketches
+from pipeline.dedup.sketches import SKETCH_BYTES, permutations, sketches
 from pipeline.kernels.column import TextColumn, text_column
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
 from pipeline.stage import DocumentStage, Position, Runner, Task
@@ -63,8 +63,8 @@ class IndexSettings:
 
     def keys(self, sets: shingles.Shingles) -> np.ndarray:
         """Band keys: uint64[documents, bands]."""
-        permutations = signatures.Permutations(self.bands * self.rows, self.seed, self.scheme)
-        return signatures.band_keys(permutations.signatures(sets), self.bands, self.rows)
+        values = permutations(self.bands * self.rows, self.seed, self.scheme).signatures(sets)
+        return signatures.band_keys(values, self.bands, self.rows)
 
     def sketches(self, texts: TextColumn | Sequence[str]) -> np.ndarray:
         """Sketches: uint8[documents, SKETCH_BYTES]."""

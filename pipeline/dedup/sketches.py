@@ -14,6 +14,8 @@ Cost: 0.025 CPU-seconds for a million shingles, 256 bytes a document.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from pipeline.dedup.shingles import Shingles
@@ -26,9 +28,15 @@ _OTHER_SEED = 0x5BD1E995
 _ACCIDENT = 1 / 256
 
 
+@lru_cache(maxsize=4)
+def permutations(count: int, seed: int, scheme: Scheme) -> Permutations:
+    """Those of `Permutations`, drawn once for all batches."""
+    return Permutations(count, seed, scheme)
+
+
 def sketches(sets: Shingles, seed: int, scheme: Scheme) -> np.ndarray:
     """The sketch of each document: uint8[documents, SKETCH_BYTES]; `seed` is that of the band keys."""
-    values = Permutations(SKETCH_BYTES, (seed + _OTHER_SEED) % (1 << 32), scheme).signatures(sets)
+    values = permutations(SKETCH_BYTES, (seed + _OTHER_SEED) % (1 << 32), scheme).signatures(sets)
     bits = 8 * values.dtype.itemsize
     factor = values.dtype.type(0x9E3779B97F4A7C15 >> (64 - bits) | 1)
     result: np.ndarray = ((values * factor) >> values.dtype.type(bits - 8)).astype(np.uint8)

@@ -9,15 +9,17 @@ from typing import Any
 
 import pytest
 
+from pipeline import storage
 from pipeline.corpus import build_corpus
 from pipeline.dedup import near_index
 from pipeline.dedup.minhash import MinhashDedup
 from pipeline.dedup.near_index import MANIFEST
+from pipeline.engine import Engine
 from pipeline.errors import SettingError, ShardsFailed
 from pipeline.explain import explain
 from pipeline.sources.jsonl import JsonLines
 from pipeline.stage import Task
-from tests.pipeline.dedup.corpora import output_of
+from tests.pipeline.dedup.corpora import output_of, write_corpus
 from tests.pipeline.dedup.test_near_index import documents, months, removed, search, words, write_index
 from tests.pipeline.runner import SerialRunner
 
@@ -189,3 +191,28 @@ def test_another_index_or_none_makes_another_result_in_the_same_place(tmp_path: 
     assert len(removed(tmp_path, NEW, against=(june,))) > len(alone)
     assert removed(tmp_path, NEW, against=(other,)) == alone
     assert removed(tmp_path, NEW) == alone
+
+
+def test_an_index_in_an_object_store_is_as_good_as_a_local_one(tmp_path: Path) -> None:
+    local, remote = str(tmp_path / "june"), f"memory://{tmp_path.name}/june"
+    corpus = write_corpus(tmp_path / "old", OLD)
+    for url in (local, remote):
+        MinhashDedup(write_index=url).survey(corpus, str(tmp_path / "survey-old"), SerialRunner())
+    assert storage.read_bytes(f"{remote}/{MANIFEST}") == Path(local, MANIFEST).read_bytes()
+    found = [removed(tmp_path / name, NEW, against=(url,)) for name, url in (("a", local), ("b", remote))]
+    assert found[0] == found[1]
+    storage.remove(f"{remote}/bands/shard-00000.arrow")
+    with pytest.raises(ShardsFailed, match=r"bands/shard-00000\.arrow is missing"):
+        removed(tmp_path / "c", NEW, against=(remote,))
+
+
+def test_two_ray_workers_make_the_same_bytes_as_one_process(tmp_path: Path) -> None:
+    june = write_index(tmp_path, "june", OLD)
+    settings: dict[str, Any] = {"against": (june,), "partition_keys": 1500}
+    corpus, _ = search(tmp_path / "serial", NEW, **settings, write_index=str(tmp_path / "serial" / "july"))
+    stage = MinhashDedup(**settings, write_index=str(tmp_path / "ray" / "july"))
+    with Engine(workers=2) as engine:
+        stage.survey(corpus, str(tmp_path / "ray" / "survey"), engine)
+    for folder in ("survey", "july"):
+        assert output_of(tmp_path / "serial" / folder) == output_of(tmp_path / "ray" / folder)
+    assert (tmp_path / "serial/july" / MANIFEST).read_bytes() == (tmp_path / "ray/july" / MANIFEST).read_bytes()
