@@ -43,6 +43,7 @@ STAGES = {
     "minhash_dedup": "pipeline.dedup.minhash:MinhashDedup",
     "text_index": "pipeline.dedup.text_index:TextIndex",
     "known_texts": "pipeline.dedup.text_index:KnownTexts",
+    "rehydrate": "pipeline.dedup.rehydration:Rehydrate",
     "line_dedup": "pipeline.dedup.lines:LineDedup",
     "span_dedup": "pipeline.dedup.spans:SpanDedup",
     "substring_dedup": "pipeline.dedup.substring:SubstringDedup",

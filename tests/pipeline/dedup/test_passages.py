@@ -1,6 +1,10 @@
 """Deduplication of lines, paragraphs and spans: what stood before goes, all is said once, the rest is readable."""
 
+import hashlib
 import random
+import re
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +110,31 @@ def test_figures_are_content_unless_told_otherwise(tmp_path: Path) -> None:
     texts = ["born 1970\nx", "born 1980\ny"]
     assert left(tmp_path / "a", [texts], LineDedup(**SHORT)) == texts
     assert left(tmp_path / "b", [texts], LineDedup(ignore=("digits",), **SHORT)) == ["born 1970\nx", "y"]
+
+
+def lines_by_ccnet(texts: list[str]) -> list[list[str]]:
+    """What CCNet leaves: no line whose hash stands in two documents, by the first 64 bits of SHA-1."""
+
+    def hashed(line: str) -> bytes:
+        letters = unicodedata.normalize("NFD", re.sub(r"\d", "0", line.strip().lower()))
+        kept = [letter for letter in letters if unicodedata.category(letter) != "Mn"]
+        return hashlib.sha1("".join(c for c in kept if unicodedata.category(c)[0] != "P").encode()).digest()[:8]
+
+    documents = Counter(digest for text in texts for digest in {hashed(line) for line in text.split("\n")})
+    return [[line for line in text.split("\n") if documents[hashed(line)] == 1] for text in texts]
+
+
+def test_lines_are_those_that_ccnet_takes_for_equal(tmp_path: Path) -> None:
+    chance = random.Random(11)
+    starts, middles = ["Born", "born", "B\u00f6rn", "Bor\u0308n", "born,"], [" in ", " in: ", " \u2013in "]
+    lines = [
+        f"{first}{middle}{year}{end}" for first in starts for middle in middles for year in (1970, 42) for end in ".x"
+    ]
+    texts = ["\n".join([*chance.sample(lines, 2), f"of document {chr(97 + place)}"]) for place in range(12)]
+    rule = LineDedup(ignore=("case", "accents", "punctuation", "digits"), keep="none", within_documents=False, **SHORT)
+    found = left(tmp_path, [texts[:5], texts[5:]], rule)
+    assert [text.split("\n") for text in found] == lines_by_ccnet(texts)
+    assert found != texts
 
 
 def test_a_document_of_which_too_little_is_left_is_dropped_with_the_figure(tmp_path: Path) -> None:
