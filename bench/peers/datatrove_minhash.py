@@ -1,6 +1,7 @@
 """datatrove's side of `bench.minhash`: `python datatrove_minhash.py INPUT_FOLDER OUTPUT_FOLDER BANDS ROWS`.
 
-Its documented four stages with 64-bit hashes, as FineWeb used them, in one process; kept documents as JSON Lines.
+Its documented four stages with its defaults (64-bit hashes, word 5-grams), as FineWeb used them, one task after the
+other in one process; kept documents as JSON Lines.
 """
 
 import sys

@@ -1,6 +1,7 @@
 """text-dedup's side of `bench.minhash`: `python text_dedup_minhash.py INPUT_FOLDER OUTPUT_FOLDER BANDS ROWS`.
 
-Its command `text_dedup.minhash` with word 5-grams; it reads and writes by the `datasets` library.
+Its command `text_dedup.minhash` with word 5-grams and the quicker of its hash functions, in one process; it reads and
+writes by the `datasets` library.
 """
 
 import json
@@ -23,6 +24,7 @@ if __name__ == "__main__":
         "batch_size": "1000",
         "num_proc": "1",
         "ngram": "5",
+        "hash_func": "xxh3",
         "num_perm": permutations,
         "b": bands,
         "r": rows,
