@@ -24,6 +24,7 @@ from pipeline.tokens.format import (
     LEFTOVERS,
     MANIFEST,
     MAXIMUM_SOURCES,
+    REST,
     SPLITS,
     TOKENIZER_COPY,
     TRAIN,
@@ -151,11 +152,11 @@ def pack_documents(
     packed = runner.map(directory, "tokens: rows", tasks)
     last = [
         Task(
-            key=f"{split}-shard-rest",
+            key=f"{split}-{REST}",
             function=pack_leftovers,
             arguments={
                 "directory": directory,
-                "name": f"{split}/shard-rest",
+                "name": f"{split}/{REST}",
                 "leftovers": leftovers[split],
                 "settings": settings,
                 "tokenizer": tokenizer,

@@ -42,6 +42,8 @@ SOURCES = "document_sources"
 MAXIMUM_SOURCES = 1 << 16
 PADDING = "<|pad|>"
 """Fills rows, where the tokenizer has it; otherwise end-of-text does. No padding is ever trained on."""
+REST = "shard-rest"
+"""Beginning of the names of the last shards of a split: what the buckets left over."""
 
 
 def token_type(vocab_size: int) -> np.dtype[Any]:

@@ -82,7 +82,7 @@ def test_without_the_labels_the_families_would_be_torn_apart(labelled: StageDire
 
 
 def test_the_written_dataset_has_no_family_on_both_sides(labelled: StageDirectory, tmp_path: Path) -> None:
-    train_tokenizer(TokenizerSettings(vocab_size=600), labelled, str(tmp_path / "tokenizer"))
+    train_tokenizer(TokenizerSettings(vocab_size=600), labelled, str(tmp_path / "tokenizer"), SerialRunner())
     fields = TokensSettings(context_length=512, validation_fraction=0.3, packing="best_fit")
     write_tokens(fields, labelled, str(tmp_path / "tokenizer"), str(tmp_path / "tokens"), SerialRunner())
     from pipeline.tokenizer.load import load_tokenizer
