@@ -42,9 +42,10 @@ def write_partitions(url: str, table: pa.Table, partition: np.ndarray, partition
     with storage.write_atomically(url) as file:
         sink = HashingFile(file)
         with pa.ipc.new_file(sink, sorted_rows.schema) as writer:
+            # Slices of one batch, so that a dictionary is the same in all of them, empty ones included.
+            whole = [*sorted_rows.to_batches(), pa.RecordBatch.from_pylist([], schema=sorted_rows.schema)][0]
             for begin, end in pairwise(bounds):
-                batches = sorted_rows.slice(begin, end - begin).to_batches()
-                writer.write_batch(batches[0] if batches else pa.RecordBatch.from_pylist([], schema=sorted_rows.schema))
+                writer.write_batch(whole.slice(begin, end - begin))
         return sink.sha256()
 
 

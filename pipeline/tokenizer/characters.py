@@ -37,9 +37,7 @@ def character_classes(cjk_apart: bool) -> np.ndarray:
 
     With `cjk_apart` the characters of `CJK_CLASS` are set apart instead of letters.
     """
-    import tokenizers
-
-    question = repr((_CODE_VERSION, tokenizers.__version__, CJK_CLASS, _CLASSES, _FOLDS))
+    question = repr((_CODE_VERSION, library_version(), CJK_CLASS, _CLASSES, _FOLDS))
     name = f"characters-{hashlib.sha256(question.encode()).hexdigest()[:16]}"
     path = str(cache_folder() / name)
     tables = _read(path)
@@ -50,6 +48,13 @@ def character_classes(cjk_apart: bool) -> np.ndarray:
     table: np.ndarray = tables[int(cjk_apart)]
     table.flags.writeable = False
     return table
+
+
+def library_version() -> str:
+    """Version of `tokenizers`: part of the fingerprint of all that the table decides."""
+    import tokenizers
+
+    return str(tokenizers.__version__)
 
 
 def _read(path: str) -> np.ndarray | None:

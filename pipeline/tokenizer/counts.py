@@ -151,12 +151,10 @@ class PieceTable:
             }
         )
 
-    def added_up(self, weights: np.ndarray, least: int) -> pa.Table:
+    def added_up(self, weights: np.ndarray) -> pa.Table:
         """Columns piece and count, by piece: the groups added up, each count times the weight of its group.
 
-        Args:
-            weights: int64 [groups], in units of `ONE`; products are rounded to the nearest, halves up.
-            least: Pieces that occur less often are left out.
+        `weights` int64 [groups] in units of `ONE`; products are rounded to the nearest, halves up.
         """
         entries = self._entries[: len(self)]
         count, weight = entries[:, piece_counts.COUNT], weights[entries[:, piece_counts.GROUP]]
@@ -165,7 +163,6 @@ class PieceTable:
         total = PieceTable()
         total.add_counts(piece_column(self._pieces()), np.zeros(len(self), np.int32), scaled)
         table = total.table([""]).drop_columns("group")
-        table = table.filter(pc.greater_equal(table["count"], least))
         return table.take(pc.sort_indices(table["piece"])).combine_chunks()
 
     def _pieces(self) -> pa.LargeBinaryArray:

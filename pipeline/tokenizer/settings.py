@@ -9,7 +9,8 @@ from pydantic import Field, StringConstraints, model_validator
 from pipeline.settings import Settings
 
 END_OF_TEXT = "<|endoftext|>"
-SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>", "<|pad|>")
+PADDING = "<|pad|>"
+SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>", PADDING)
 """The head of every vocabulary: ids 0 (end of a document), 1 and 2 (frame of a chat message), 3 (padding)."""
 
 BYTE_VALUES = 256
@@ -30,39 +31,79 @@ class PreTokenization(Settings):
     """See `TokenizerSettings.cjk`."""
 
 
+class Sampling(Settings):
+    """How much the groups of documents count when merges are learned."""
+
+    by: Literal["source", "language"]
+    """What makes a group: the source a document came from, or the language that a stage found."""
+    temperature: float = Field(ge=0, le=1)
+    """A group with the share p of the text counts as if its share were p to this power: 1 as it is, 0 all alike; 0.7
+    is usual for many languages. The largest group counts once, the others as if their documents were there more often:
+    (bytes of the largest / bytes of the group) to the power of 1 - temperature."""
+
+
 class TokenizerSettings(Settings):
     """Byte-level BPE, trained on the run's own corpus."""
 
     vocab_size: int = Field(default=32768, le=1 << 24)
-    """Tokens in the vocabulary, special tokens and the 256 bytes included. Up to 65,536 a token takes two bytes in
-    the token dataset. 32,768 suits one language and code from 100 MB of text on; a small corpus wants less."""
+    """Tokens in the vocabulary, special and reserved tokens and the 256 bytes included. Up to 65,536 a token takes two
+    bytes in the token dataset. 32,768 suits one language and code from 100 MB of text on; a small corpus wants less."""
     min_frequency: int = Field(default=2, ge=1)
     """How often a pair of tokens must occur to be merged into a new one; 2 keeps one-time noise out."""
+    max_token_length: int | None = Field(default=None, ge=2)
+    """No token that merges make gets longer than this number of bytes; null: no limit."""
     pre_tokenization: Literal["gpt2", "gpt4"] = "gpt2"
     """How text is cut into pieces that merges never cross. gpt2: words with the space before them, runs of digits,
     runs of signs. gpt4: as in cl100k, digits in groups of at most three, line ends kept together."""
+    digits: Literal["single", "threes"] | None = None
+    """single: each digit a piece. threes: groups of at most three, from the left. Both without the space before them.
+    null: as `pre_tokenization` has them."""
+    cjk: Literal["characters", "runs"] | None = None
+    """Han characters, Hiragana and Katakana: each a piece of its own (characters) or runs of them (runs), apart from
+    what is before and behind. null: like other letters."""
     extra_special_tokens: tuple[SpecialToken, ...] = ()
     """Further special tokens such as `<|tool|>`, in the form <|name|>; they get the ids after the four that every
     vocabulary has."""
-    max_training_bytes: int = Field(default=1 << 30, ge=1)
+    reserved_tokens: int = Field(default=0, ge=0)
+    """Ids kept free behind the special tokens, named `<|reserved_0|>` and so on, for special tokens of later."""
+    sampling: Sampling | None = None
+    """How much sources or languages count; null: every byte counts alike."""
+    max_training_bytes: int | None = Field(default=None, ge=1)
     """Upper limit, on average, of the text in bytes that merges are learned from; of a larger corpus a share of the
-    documents is chosen by hash. 1 GiB: merges hardly change beyond it."""
+    documents is chosen by hash. null: the whole corpus."""
+    max_piece_bytes: int = Field(default=65536, ge=16)
+    """Longer pieces (a megabyte of letters without a space) are left out of the training, and their number is told:
+    each takes memory of its own and teaches nothing."""
+    min_piece_count: int = Field(default=1, ge=1)
+    """Pieces that occur less often are left out of the training. 1: none, as in other trainers. 2 halves the memory
+    that a large corpus takes, and hardly changes merges."""
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
-        """All special tokens in the order of their ids."""
+        """The special tokens in the order of their ids, without the reserved ones."""
         return SPECIAL_TOKENS + self.extra_special_tokens
+
+    @property
+    def reserved(self) -> tuple[str, ...]:
+        """Names of the reserved tokens, whose ids follow those of the special tokens."""
+        return tuple(f"<|reserved_{number}|>" for number in range(self.reserved_tokens))
+
+    @property
+    def pieces(self) -> PreTokenization:
+        """The fields that decide where text is cut."""
+        return PreTokenization(kind=self.pre_tokenization, digits=self.digits, cjk=self.cjk)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = self.special_tokens
+        names = self.special_tokens + self.reserved
         if len(set(names)) < len(names):
             repeated = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"extra_special_tokens repeats {', '.join(repeated)}: name each special token once")
         smallest = BYTE_VALUES + len(names)
         if self.vocab_size < smallest:
+            reserved = f" ({self.reserved_tokens} of them reserved)" if self.reserved_tokens else ""
             raise ValueError(
                 f"vocab_size {self.vocab_size} is smaller than the alphabet of {BYTE_VALUES} bytes and "
-                f"{len(names)} special tokens: set it to at least {smallest}"
+                f"{len(names)} special tokens{reserved}: set it to at least {smallest}"
             )
         return self

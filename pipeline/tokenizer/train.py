@@ -1,73 +1,72 @@
-"""Learns the merges of a byte-level BPE tokenizer from the corpus and writes it with its report.
+"""Learns the merges of a byte-level BPE tokenizer from the whole corpus and writes it with its report.
 
-The folder holds `tokenizer.json` (as `tokenizers` and `transformers` read it), `tokenizer_report.json`, and
-`manifest.json`, written last. Merges do not depend on the order of threads: the library counts the pieces of all
-texts first, and breaks ties between pairs by their ids. Cost (one core, books): 3 to 4 MB of text per CPU-second for
-8,192 tokens; memory grows with the number of different pieces, not with the text.
+    counts/                   the pieces of the corpus and how often each occurs (`pipeline.tokenizer.counting`)
+    tokenizer.json            as `tokenizers` and `transformers` read it
+    tokenizer_config.json     what `transformers.AutoTokenizer` wants beside it
+    tokenizer_report.json     what the tokenizer is worth on its corpus
+    manifest.json             written last; a folder without it is not read
+
+Merges are those that the `tokenizers` library would learn from the same text. Counting is done by all workers, the
+merges are learned in one process from the counts. Cost: see `counting` and `merges`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import tokenizers
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from typing import TYPE_CHECKING, Any
 
 from pipeline import storage
 from pipeline.errors import UserError
-from pipeline.sampling import chosen
+from pipeline.kernels.compiled import ensure_compiled
 from pipeline.shard import StageDirectory, fingerprint, read_manifest
+from pipeline.stage import Runner
+from pipeline.tokenizer import merges
+from pipeline.tokenizer.characters import library_version
+from pipeline.tokenizer.counting import count_pieces, read_counts
 from pipeline.tokenizer.load import MANIFEST, TOKENIZER_FILE, tokenizer_from_bytes
+from pipeline.tokenizer.pieces import pre_tokenizer_of
 from pipeline.tokenizer.report import REPORT_FILE, tokenizer_report
-from pipeline.tokenizer.settings import TokenizerSettings
+from pipeline.tokenizer.settings import END_OF_TEXT, PADDING, TokenizerSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 FORMAT_VERSION = 1
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised with every change of this code that changes the tokenizer or its report."""
-
-_GPT4_PIECES = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-    r"|[^\r\n\p{L}\p{N}]?\p{L}+"
-    r"|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+"
-    r"|\s+(?!\S)"
-    r"|\s+"
-)
-"""The published pattern of OpenAI's cl100k_base."""
+COUNTS = "counts"
+"""Folder of the counts, below the tokenizer's."""
+CONFIG_FILE = "tokenizer_config.json"
 
 
-def train_tokenizer(settings: TokenizerSettings, corpus: StageDirectory, directory: str) -> dict[str, Any]:
+def train_tokenizer(
+    settings: TokenizerSettings, corpus: StageDirectory, directory: str, runner: Runner
+) -> dict[str, Any]:
     """Train on the corpus and write the tokenizer's folder; return its manifest. Does nothing when it is up to date.
 
     Raises:
         UserError: the corpus holds no text, or too little for a vocabulary of this size.
+        ShardsFailed: some shards could not be counted; the counts of the others are kept.
     """
-    wanted = fingerprint("tokenizer", CODE_VERSION, settings.model_dump(mode="json"), corpus.fingerprint)
+    fields = settings.model_dump(mode="json")
+    wanted = fingerprint("tokenizer", CODE_VERSION, fields, corpus.fingerprint)
     finished = _finished_manifest(directory, wanted)
     if finished is not None:
         return finished
     storage.remove(storage.join(directory, MANIFEST))
 
-    sample = _Sample(corpus, settings.max_training_bytes)
-    tokenizer = _untrained(settings)
-    tokenizer.train_from_iterator(sample.texts(), _trainer(settings))
-    if sample.bytes == 0:
+    counts = count_pieces(settings, corpus, storage.join(directory, COUNTS), runner)
+    if counts["text_bytes"] == 0:
         raise UserError(
             f"{corpus.url} holds no text to train a tokenizer on: look at the funnel for what dropped the documents"
         )
-    _require_size(tokenizer, settings, sample.bytes)
-
+    tokenizer = _trained(settings, storage.join(directory, COUNTS), counts)
     content = tokenizer.to_str(pretty=True).encode() + b"\n"
     path = storage.join(directory, TOKENIZER_FILE)
     sha256 = hashlib.sha256(content).hexdigest()
     with storage.write_atomically(path) as file:
         file.write(content)
+    storage.write_json(storage.join(directory, CONFIG_FILE), _config(settings))
     report = tokenizer_report(tokenizer_from_bytes(content, path, sha256), corpus)
     storage.write_json(storage.join(directory, REPORT_FILE), report)
     manifest = {
@@ -75,12 +74,12 @@ def train_tokenizer(settings: TokenizerSettings, corpus: StageDirectory, directo
         "fingerprint": wanted,
         "sha256": sha256,
         "vocab_size": tokenizer.get_vocab_size(),
-        "special_tokens": {name: index for index, name in enumerate(settings.special_tokens)},
-        "settings": settings.model_dump(mode="json"),
+        "special_tokens": {name: tokenizer.token_to_id(name) for name in settings.special_tokens},
+        "reserved_tokens": {name: tokenizer.token_to_id(name) for name in settings.reserved},
+        "settings": fields,
         "corpus_fingerprint": corpus.fingerprint,
-        "training_documents": sample.documents,
-        "training_bytes": sample.bytes,
-        "library": f"tokenizers {tokenizers.__version__}",
+        "training": {key: value for key, value in counts.items() if key not in ("format_version", "files")},
+        "library": f"tokenizers {library_version()}",
     }
     storage.write_json(storage.join(directory, MANIFEST), manifest)
     return manifest
@@ -113,62 +112,43 @@ def _finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
     return manifest if manifest["fingerprint"] == wanted else None
 
 
-def _untrained(settings: TokenizerSettings) -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    if settings.pre_tokenization == "gpt2":
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    else:
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(_GPT4_PIECES), behavior="isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-    tokenizer.decoder = decoders.ByteLevel()
+def _trained(settings: TokenizerSettings, directory: str, counts: dict[str, Any]) -> Tokenizer:
+    ensure_compiled(merges.KERNELS)
+    learned = merges.train_merges(
+        read_counts(directory, counts),
+        settings.vocab_size,
+        settings.min_frequency,
+        settings.special_tokens + settings.reserved,
+        max_token_length=settings.max_token_length,
+    )
+    tokenizer = merges.tokenizer_of(learned, pre_tokenizer_of(settings.pieces))
+    _require_size(tokenizer.get_vocab_size(), settings, counts)
     return tokenizer
 
 
-def _trainer(settings: TokenizerSettings) -> trainers.BpeTrainer:
-    return trainers.BpeTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        special_tokens=[AddedToken(name, special=True, normalized=False) for name in settings.special_tokens],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-
-
-def _require_size(tokenizer: Tokenizer, settings: TokenizerSettings, text_bytes: int) -> None:
-    reached = tokenizer.get_vocab_size()
+def _require_size(reached: int, settings: TokenizerSettings, counts: dict[str, Any]) -> None:
     if reached < settings.vocab_size:
+        given = f"min_frequency {settings.min_frequency}"
+        if settings.max_token_length is not None:
+            given += f", max_token_length {settings.max_token_length}"
+        if counts["long_pieces"]:
+            given += f", {counts['long_pieces']} pieces left out by max_piece_bytes {settings.max_piece_bytes}"
+        if counts["rare_pieces"]:
+            given += f", {counts['rare_pieces']} left out by min_piece_count {settings.min_piece_count}"
         raise UserError(
-            f"tokenizer.vocab_size is {settings.vocab_size}, but {text_bytes} bytes of text yield only {reached} "
-            f"tokens with min_frequency {settings.min_frequency}: set tokenizer.vocab_size to {reached} or less, or "
-            "use more text"
+            f"tokenizer.vocab_size is {settings.vocab_size}, but {counts['text_bytes']} bytes of text yield only "
+            f"{reached} tokens with {given}: set tokenizer.vocab_size to {reached} or less, or use more text"
         )
 
 
-@dataclass
-class _Sample:
-    """The texts to learn from, counted while they pass by."""
-
-    corpus: StageDirectory
-    max_bytes: int
-    documents: int = 0
-    bytes: int = 0
-
-    def texts(self) -> Iterator[list[str]]:
-        total = sum(shard.text_bytes for shard in self.corpus.shards)
-        share = 1.0 if total <= self.max_bytes else self.max_bytes / total
-        for table in self.corpus.batches():
-            texts = _selected(table["text"], share)
-            self.documents += len(texts)
-            self.bytes += sum(len(text.encode()) for text in texts)
-            yield texts
-
-
-def _selected(texts: pa.ChunkedArray, share: float) -> list[str]:
-    if share < 1.0:
-        texts = texts.filter(pa.array(np.asarray(chosen(texts, share, "tokenizer training"))))
-    values: list[str] = texts.to_pylist()
-    return values
+def _config(settings: TokenizerSettings) -> dict[str, Any]:
+    """What tells `transformers` which class opens `tokenizer.json` and what its special tokens are for."""
+    named = (END_OF_TEXT, PADDING)
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": END_OF_TEXT,
+        "eos_token": END_OF_TEXT,
+        "pad_token": PADDING,
+        "additional_special_tokens": [name for name in settings.special_tokens if name not in named],
+        "clean_up_tokenization_spaces": False,
+    }

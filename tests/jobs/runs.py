@@ -14,8 +14,8 @@ from pipeline.shard import StageDirectory
 from pipeline.sources.jsonl import JsonLines
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
-from pipeline.tokens.write import write_tokens
 from pipeline.tokens.settings import TokensSettings
+from pipeline.tokens.write import write_tokens
 from tests.pipeline.runner import SerialRunner
 
 HOSTILE = '<script>alert("x")</script> <img src="https://evil.example/x.png"> \N{RIGHT-TO-LEFT OVERRIDE}\x00 & $x_1$ '
@@ -46,7 +46,7 @@ def write_corpus(run: Path) -> StageDirectory:
 
 def write_tokenizer_and_tokens(run: Path, documents: StageDirectory) -> None:
     """A small vocabulary and rows of 16 tokens."""
-    train_tokenizer(TokenizerSettings(vocab_size=300), documents, str(run / "tokenizer"))
+    train_tokenizer(TokenizerSettings(vocab_size=300), documents, str(run / "tokenizer"), SerialRunner())
     settings = TokensSettings(context_length=16, validation_fraction=0.3)
     write_tokens(settings, documents, str(run / "tokenizer"), str(run / "tokens"), SerialRunner())
 

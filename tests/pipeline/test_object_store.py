@@ -26,8 +26,8 @@ from pipeline.filters.gopher_quality import GopherQuality
 from pipeline.sources.jsonl import JsonLines
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
-from pipeline.tokens.write import write_tokens
 from pipeline.tokens.settings import TokensSettings
+from pipeline.tokens.write import write_tokens
 
 moto_server = pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
@@ -87,7 +87,7 @@ def make_run(sources: str, run: str, engine: Engine) -> int:
     before = engine.tasks_done
     stages = [GopherQuality(words_min=40, stop_words_min=0), ExactDedup()]
     build_corpus([source], stages, corpus, engine, max_bad_fraction=0.1)
-    train_tokenizer(TokenizerSettings(vocab_size=300), open_corpus(corpus), tokenizer)
+    train_tokenizer(TokenizerSettings(vocab_size=300), open_corpus(corpus), tokenizer, engine)
     write_tokens(tokens, open_corpus(corpus), tokenizer, storage.join(run, "tokens"), engine)
     return engine.tasks_done - before
 
@@ -117,7 +117,7 @@ def test_a_run_on_s3_has_the_bytes_of_the_same_run_on_local_disk_and_is_not_done
     assert sorted(local) == sorted(remote)
     assert [name for name in local if local[name] != remote[name]] == []
     shards = [name for name in remote if name.endswith(".arrow")]
-    assert {name.split("/")[0] for name in shards} == {"corpus", "tokens"}
+    assert {name.split("/")[0] for name in shards} == {"corpus", "tokenizer", "tokens"}
     assert any(name.startswith("corpus/00-read/quarantine/") for name in remote), "the broken lines were found"
     funnel = json.loads(remote["corpus/manifest.json"])["funnel"]
     assert all(entry["documents_out"] < entry["documents_in"] for entry in funnel if entry["stage"] == "exact_dedup")

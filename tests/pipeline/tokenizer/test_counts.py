@@ -73,7 +73,7 @@ def test_growth_keeps_what_is_counted() -> None:
     table = PieceTable()
     for _ in range(2):
         table.add_texts(column_of([text]), np.zeros(1, np.int32), *kernel_arguments(GPT2))
-    counts = table.added_up(np.array([ONE]), 1)
+    counts = table.added_up(np.array([ONE]))
     # The first word has no space before it; `w` and its number are two pieces.
     assert counts.num_rows == 200_000 + 2
     assert set(counts["count"].to_pylist()) == {2, 2 * 199_999}
@@ -95,16 +95,15 @@ def test_groups_are_added_up_with_their_weights_rounded_to_the_nearest() -> None
     texts = column_of(["a" + " b" * 3, "a" + " c", " c"])
     table.add_texts(texts, np.array([0, 1, 0], np.int32), *kernel_arguments(GPT2))
     # a: 1 + 2.5; b: 3; c: 1 + 2.5, where each product is rounded by itself
-    rows = table.added_up(np.array([ONE, 5 * ONE // 2]), 1).to_pylist()
+    rows = table.added_up(np.array([ONE, 5 * ONE // 2])).to_pylist()
     assert rows == [{"piece": b" b", "count": 3}, {"piece": b" c", "count": 4}, {"piece": b"a", "count": 4}]
-    assert table.added_up(np.array([ONE, 5 * ONE // 2]), 4)["piece"].to_pylist() == [b" c", b"a"]
 
 
 @given(count=st.integers(1, 1 << 45), weight=st.integers(ONE, ONE << 12))
 def test_weighting_is_exact_for_any_size(count: int, weight: int) -> None:
     table = PieceTable()
     table.add_counts(column_of(["a"]), np.zeros(1, np.int32), np.array([count]))
-    (row,) = table.added_up(np.array([weight]), 0).to_pylist()
+    (row,) = table.added_up(np.array([weight])).to_pylist()
     assert row["count"] == (count * weight + ONE // 2) // ONE
 
 

@@ -12,13 +12,14 @@ from pipeline.tokenizer.load import byte_characters, load_tokenizer, one_thread,
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
 from tests.pipeline.corpora import write_texts
+from tests.pipeline.runner import SerialRunner
 
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("load")
     corpus = write_texts(folder / "corpus", [["a rose is a rose is a rose, über alles\n" * 20]])
-    train_tokenizer(TokenizerSettings(vocab_size=275), corpus, str(folder))
+    train_tokenizer(TokenizerSettings(vocab_size=275), corpus, str(folder), SerialRunner())
     return load_tokenizer(str(folder / "tokenizer.json"))
 
 

@@ -11,6 +11,7 @@ from pipeline.tokenizer.report import tokenizer_report
 from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
 from tests.pipeline.corpora import write_corpus
+from tests.pipeline.runner import SerialRunner
 
 DOCUMENTS = [
     {"text": "home is where the home is", "source": "web", "language": "en"},
@@ -26,7 +27,7 @@ def corpus(tmp_path: Path) -> StageDirectory:
 
 @pytest.fixture
 def tokenizer(corpus: StageDirectory, tmp_path: Path) -> Tokenizer:
-    train_tokenizer(TokenizerSettings(vocab_size=270), corpus, str(tmp_path / "tokenizer"))
+    train_tokenizer(TokenizerSettings(vocab_size=270), corpus, str(tmp_path / "tokenizer"), SerialRunner())
     return load_tokenizer(str(tmp_path / "tokenizer" / "tokenizer.json"))
 
 
