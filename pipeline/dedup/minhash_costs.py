@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.dedup.signatures import detection_probability
+from pipeline.dedup.verification import SLICE_DOCUMENTS
 
 DOCUMENT_BYTES = 3_000
 """Text of a document, when their number is not known: the mean of web pages after extraction."""
@@ -19,8 +20,10 @@ KEY_BYTES = 16
 """A band key and its document on disk."""
 REDUCER_BYTES = 100
 """Memory of a reducer for each of its keys: the keys, their order and their sorted copy."""
-GROUP_BYTES = 40
-"""Memory of the task that forms groups, for each document of the corpus: parents, and at its end sizes and members."""
+GROUP_BYTES = 4.25
+"""Memory of the task that forms groups, for each document, if every one has a twin: its parent; who is in a pair."""
+SLICE_BYTES = 140
+"""Memory of that task for each of the documents whose kept ones are chosen at a time."""
 INDEX_BYTES = 300
 """Of one document in an index, beside its band keys: the sketch and some 40 bytes of an id."""
 INDEX_KEY_BYTES = 12
@@ -44,7 +47,7 @@ class Costs:
     reducer_bytes: int
     """Memory of one reducer."""
     group_bytes: int
-    """Memory of the one task that forms the groups."""
+    """Memory of the one task that forms the groups, at most."""
     cpu_hours: float
     """Of all tasks."""
 
@@ -61,7 +64,7 @@ def costs(text_bytes: int, shards: int | None, bands: int, partition_keys: int, 
         key_bytes=keys * KEY_BYTES,
         partitions=partitions,
         reducer_bytes=min(keys, partition_keys) * REDUCER_BYTES,
-        group_bytes=documents * GROUP_BYTES,
+        group_bytes=int(documents * GROUP_BYTES) + min(documents, SLICE_DOCUMENTS) * SLICE_BYTES,
         cpu_hours=text_bytes / TEXT_MEGABYTES_A_SECOND / 1e6 / 3600,
     )
 

@@ -298,7 +298,7 @@ def test_the_plan_tells_the_curve_and_what_a_corpus_of_a_billion_documents_takes
     assert "14 bands x 8 rows" in curve
     assert "0.5: 5%, 0.6: 21%, 0.7: 56%, 0.8: 92%, 0.9: 100%" in curve
     assert "1,000,000,000 documents" in sizes
-    assert "224 GB of band keys; reducers: 875 with 1.6 GB of memory each; groups in 40 GB" in sizes
+    assert "224 GB of band keys; reducers: 875 with 1.6 GB of memory each; groups in 5.37 GB" in sizes
 
 
 def test_the_plan_of_nothing_is_small(tmp_path: Path) -> None:
