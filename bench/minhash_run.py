@@ -7,6 +7,7 @@ ids of dropped documents and those kept for them to RUN_FOLDER/removed.json.
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
@@ -28,3 +29,4 @@ if __name__ == "__main__":
         log = parquet.read_table(corpus.dropped_path(shard), columns=["id", "kept_id"])
         removed.update(zip(log["id"].to_pylist(), log["kept_id"].to_pylist(), strict=True))
     storage.write_json(storage.join(run, "removed.json"), removed)
+    gc.freeze()  # as the command does: see `jobs.cli.main`
