@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.kernels.compiled import kernel
+from pipeline.kernels.borrowing import borrowing
 from pipeline.kernels.hashing import equal_bytes_between, hash_bytes
 from pipeline.kernels.pretokens import next_piece
 
@@ -27,7 +27,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
 
-@kernel
+@borrowing
 def add(  # type: ignore[no-untyped-def]
     data, offsets, groups, counts, classes, kind, longest, slots, entries, content, state
 ):
@@ -87,7 +87,7 @@ def add(  # type: ignore[no-untyped-def]
     return True
 
 
-@kernel
+@borrowing
 def move(slots, larger):  # type: ignore[no-untyped-def]
     """Put all that uint64 [slots] hold into another table of slots, all of which are free."""
     mask = np.uint64(len(larger) - 1)
@@ -99,7 +99,7 @@ def move(slots, larger):  # type: ignore[no-untyped-def]
             larger[slot] = value
 
 
-@kernel
+@borrowing
 def partition_of(content, entries, partition):  # type: ignore[no-untyped-def]
     """Fill partition int32 [entries] with the partition of each entry, by the hash of its bytes alone.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.kernels.borrowing import borrowing
 from pipeline.kernels.characters import decode
 from pipeline.kernels.compiled import kernel
 
@@ -37,7 +38,7 @@ APART_EACH = 8
 _BLANK, _APOSTROPHE, _LINE_FEED, _RETURN, _SMALL_A = 0x20, 0x27, 0x0A, 0x0D, 0x61
 
 
-@kernel
+@borrowing
 def _look(data, position, end, classes):  # type: ignore[no-untyped-def]
     """Entry of the table for the character at a position below `end`, and the position behind it."""
     byte = data[np.uint64(position)]
@@ -47,12 +48,12 @@ def _look(data, position, end, classes):  # type: ignore[no-untyped-def]
     return classes[np.uint64(code)], behind
 
 
-@kernel
+@borrowing
 def _ends_line(byte):  # type: ignore[no-untyped-def]
     return byte in (_LINE_FEED, _RETURN)
 
 
-@kernel
+@borrowing
 def _run_end(data, position, end, classes, wanted):  # type: ignore[no-untyped-def]
     """End of the run of characters of the class `wanted` that begins at the position, which may be empty."""
     while position < end:
@@ -69,7 +70,7 @@ def _run_end(data, position, end, classes, wanted):  # type: ignore[no-untyped-d
     return position
 
 
-@kernel
+@borrowing
 def _contraction_end(data, position, end, classes, kind):  # type: ignore[no-untyped-def]
     """End of 's, 't, 're, 've, 'm, 'll or 'd whose apostrophe is at the position; the position itself for none."""
     if position + 1 >= end:
@@ -88,7 +89,7 @@ def _contraction_end(data, position, end, classes, kind):  # type: ignore[no-unt
     return behind if entry & FOLD_MASK == (L if first == L else E) else position
 
 
-@kernel
+@borrowing
 def _numbers_end(data, position, end, classes, kind):  # type: ignore[no-untyped-def]
     """End of the piece of numbers of which the first character ends at the position."""
     if kind & SINGLE_DIGITS:
@@ -103,7 +104,7 @@ def _numbers_end(data, position, end, classes, kind):  # type: ignore[no-untyped
     return position
 
 
-@kernel
+@borrowing
 def _white_space_end(data, position, end, classes, kind):  # type: ignore[no-untyped-def]
     """End of the piece that begins with the white space at the position.
 
@@ -126,7 +127,7 @@ def _white_space_end(data, position, end, classes, kind):  # type: ignore[no-unt
     return position if position == end or apart or last == first else last
 
 
-@kernel
+@borrowing
 def _lines_end(data, position, end):  # type: ignore[no-untyped-def]
     """End of the line feeds and carriage returns that begin at the position."""
     while position < end:
@@ -136,7 +137,7 @@ def _lines_end(data, position, end):  # type: ignore[no-untyped-def]
     return position
 
 
-@kernel
+@borrowing
 def next_piece(data, position, end, classes, kind):  # type: ignore[no-untyped-def]
     """End of the piece that begins at the position, which lies below `end`, the end of the text.
 
