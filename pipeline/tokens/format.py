@@ -40,8 +40,6 @@ COLUMN = "input_ids"
 ENDS = "document_ends"
 SOURCES = "document_sources"
 MAXIMUM_SOURCES = 1 << 16
-PADDING = "<|pad|>"
-"""Fills rows, where the tokenizer has it; otherwise end-of-text does. No padding is ever trained on."""
 REST = "shard-rest"
 """Beginning of the names of the last shards of a split: what the buckets left over."""
 
@@ -77,7 +75,7 @@ class TokenizerFile:
     end_of_text: int
     """Closes every document."""
     padding: int
-    """Fills rows behind their last document."""
+    """Fills rows behind their last document; end-of-text where the tokenizer has no token for it."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -24,10 +24,10 @@ from pipeline.shard import fingerprint, shard_name
 from pipeline.sources import files
 from pipeline.stage import Runner, Task
 from pipeline.tokenizer.load import load_tokenizer, token_byte_lengths, tokenizer_of_worker
-from pipeline.tokenizer.settings import END_OF_TEXT
+from pipeline.tokenizer.settings import END_OF_TEXT, PADDING
 from pipeline.tokens.dataset import finished_manifest, pack_documents
 from pipeline.tokens.encoded import Documents, write_documents
-from pipeline.tokens.format import CODE_VERSION, ENCODED, MANIFEST, PADDING, VALIDATION, TokenizerFile
+from pipeline.tokens.format import CODE_VERSION, ENCODED, MANIFEST, VALIDATION, TokenizerFile
 from pipeline.tokens.megatron import open_indexed
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.shuffling import Shuffle

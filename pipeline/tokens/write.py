@@ -12,11 +12,11 @@ from pipeline import storage
 from pipeline.shard import StageDirectory, fingerprint
 from pipeline.stage import Runner, Task
 from pipeline.tokenizer.load import TOKENIZER_FILE
-from pipeline.tokenizer.settings import END_OF_TEXT
+from pipeline.tokenizer.settings import END_OF_TEXT, PADDING
 from pipeline.tokenizer.train import read_tokenizer_manifest
 from pipeline.tokens.dataset import finished_manifest, pack_documents
 from pipeline.tokens.encode import encode_shard, summed
-from pipeline.tokens.format import CODE_VERSION, ENCODED, MANIFEST, PADDING, TRAIN, VALIDATION, TokenizerFile
+from pipeline.tokens.format import CODE_VERSION, ENCODED, MANIFEST, TRAIN, VALIDATION, TokenizerFile
 from pipeline.tokens.held_out import join_clusters
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.shuffling import Shuffle, buckets_for

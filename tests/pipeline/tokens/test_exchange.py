@@ -45,7 +45,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> StageDirectory:
 @pytest.fixture(scope="module")
 def tokenizer(corpus: StageDirectory, tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = str(tmp_path_factory.mktemp("tokenizer"))
-    train_tokenizer(TokenizerSettings(vocab_size=300), corpus, directory)
+    train_tokenizer(TokenizerSettings(vocab_size=300), corpus, directory, SerialRunner())
     return directory
 
 

@@ -98,7 +98,7 @@ def _expected_rows(documents: list[list[int]], length: int) -> tuple[list[Row], 
 SHAPES = {
     "one bucket": {},
     "many buckets": {"bucket_bytes": 400},
-    "buckets smaller than a row": {"bucket_bytes": 20},
+    "buckets smaller than a row": {"bucket_bytes": 80},
     "in order": {"shuffle": False},
     "in order, many buckets": {"shuffle": False, "bucket_bytes": 1000},
     "another seed": {"shuffle_seed": 5, "bucket_bytes": 1000},
@@ -334,12 +334,12 @@ def test_sources_are_counted_for_the_plan(tokenizer: str, tmp_path: Path) -> Non
         assert all(counted[name] - 16 < named[name] <= counted[name] for name in named)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.integers(2, 40),
     st.lists(st.lists(st.integers(0, 25), max_size=6), min_size=1, max_size=4),
     st.sampled_from(["split", "best_fit"]),
-    st.integers(1, 3000),
+    st.sampled_from([200, 1000, 10_000]),
 )
 def test_no_shape_of_corpus_loses_a_token(
     corpus: StageDirectory,
