@@ -108,7 +108,8 @@ class Decontaminate(DocumentStage):
     def plan_lines(self, text_bytes: int, shards: int | None = None) -> list[str]:
         """What the stage will take for so much text; reads the sets."""
         words = sum(
-            len(passage.split())
+            # Scripts without spaces, whose characters are words, all lie from Thai on.
+            len(passage.split()) + sum(character >= "\u0e00" for character in passage)
             for name, entry in self.sets.items()
             for passages in items_of(name, entry)
             for passage in passages

@@ -90,6 +90,8 @@ def test_the_plan_tells_memory_time_and_the_files_of_the_survey(tmp_path: Path) 
     (line,) = stage(tmp_path, {"q": QUESTION}).plan_lines(35 * 3600 * 10**6)
     assert line == "at most 17 n-grams of the sets: 0.00153 MB of memory a worker; 1 CPU-hours"
     (line,) = stage(tmp_path, {"q": QUESTION}, max_documents=10).plan_lines(10**9, 7)
+    (han,) = stage(tmp_path, {"q": "肉牛屠宰后，胴体的哪个部位肉质较好呢"}, n=2, min_words=1).plan_lines(1)
+    assert han.startswith("at most 19 n-grams")
     assert line.endswith("CPU-hours, and as many for counting their documents, in 8 files of at most 0.00153 MB")
 
 
