@@ -21,6 +21,7 @@ from pipeline.errors import UserError
 
 TOKENIZER_FILE = "tokenizer.json"
 MANIFEST = "manifest.json"
+REPORT_FILE = "tokenizer_report.json"
 
 
 def load_tokenizer(url: str, sha256: str | None = None) -> Tokenizer:

@@ -20,6 +20,9 @@ SpecialToken = Annotated[str, StringConstraints(pattern=r"^<\|[A-Za-z0-9_]+\|>$"
 """In this form no piece of text that a pre-tokenizer cuts out can equal it, so no merge can take its id."""
 
 
+ComparedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$")]
+
+
 class PreTokenization(Settings):
     """What decides where text is cut into pieces that merges never cross."""
 
@@ -51,7 +54,7 @@ class TokenizerSettings(Settings):
     min_frequency: int = Field(default=2, ge=1)
     """How often a pair of tokens must occur to be merged into a new one; 2 keeps one-time noise out."""
     max_token_length: int | None = Field(default=None, ge=2)
-    """No token that merges make gets longer than this number of bytes; null: no limit."""
+    """Tokens stay shorter than this number of bytes (a pair of bytes may always be merged); null: no limit."""
     pre_tokenization: Literal["gpt2", "gpt4"] = "gpt2"
     """How text is cut into pieces that merges never cross. gpt2: words with the space before them, runs of digits,
     runs of signs. gpt4: as in cl100k, digits in groups of at most three, line ends kept together."""
@@ -75,8 +78,11 @@ class TokenizerSettings(Settings):
     """Longer pieces (a megabyte of letters without a space) are left out of the training, and their number is told:
     each takes memory of its own and teaches nothing."""
     min_piece_count: int = Field(default=1, ge=1)
-    """Pieces that occur less often are left out of the training. 1: none, as in other trainers. 2 halves the memory
-    that a large corpus takes, and hardly changes merges."""
+    """Pieces that occur less often are left out of the training. 1: none, as in other trainers. 2 leaves out more than
+    half of them, and with them half of the memory that the training takes."""
+    compare: dict[ComparedName, str] = Field(default_factory=dict)
+    """Other vocabularies to encode a sample of the corpus with, for the report: a name and the path of a
+    tokenizer.json or of a .tiktoken file of up to 120,000 tokens, `gpt2: /data/gpt2/tokenizer.json`."""
 
     @property
     def special_tokens(self) -> tuple[str, ...]:

@@ -22,17 +22,18 @@ from pipeline.shard import StageDirectory, fingerprint, read_manifest
 from pipeline.stage import Runner
 from pipeline.tokenizer import merges
 from pipeline.tokenizer.characters import library_version
+from pipeline.tokenizer.compared import digests
 from pipeline.tokenizer.counting import count_pieces, read_counts
-from pipeline.tokenizer.load import MANIFEST, TOKENIZER_FILE, tokenizer_from_bytes
+from pipeline.tokenizer.load import MANIFEST, REPORT_FILE, TOKENIZER_FILE
 from pipeline.tokenizer.pieces import pre_tokenizer_of
-from pipeline.tokenizer.report import REPORT_FILE, tokenizer_report
+from pipeline.tokenizer.report import tokenizer_report
 from pipeline.tokenizer.settings import END_OF_TEXT, PADDING, TokenizerSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FORMAT_VERSION = 1
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised with every change of this code that changes the tokenizer or its report."""
 COUNTS = "counts"
 """Folder of the counts, below the tokenizer's."""
@@ -45,11 +46,12 @@ def train_tokenizer(
     """Train on the corpus and write the tokenizer's folder; return its manifest. Does nothing when it is up to date.
 
     Raises:
-        UserError: the corpus holds no text, or too little for a vocabulary of this size.
-        ShardsFailed: some shards could not be counted; the counts of the others are kept.
+        UserError: the corpus holds no text, or too little for a vocabulary of this size; a vocabulary to compare with
+            cannot be read.
+        ShardsFailed: some shards could not be counted or measured; the counts of the others are kept.
     """
     fields = settings.model_dump(mode="json")
-    wanted = fingerprint("tokenizer", CODE_VERSION, fields, corpus.fingerprint)
+    wanted = fingerprint("tokenizer", CODE_VERSION, fields, digests(settings.compare), corpus.fingerprint)
     finished = _finished_manifest(directory, wanted)
     if finished is not None:
         return finished
@@ -67,7 +69,7 @@ def train_tokenizer(
     with storage.write_atomically(path) as file:
         file.write(content)
     storage.write_json(storage.join(directory, CONFIG_FILE), _config(settings))
-    report = tokenizer_report(tokenizer_from_bytes(content, path, sha256), corpus)
+    report = tokenizer_report(path, sha256, corpus, directory, runner, settings.compare)
     storage.write_json(storage.join(directory, REPORT_FILE), report)
     manifest = {
         "format_version": FORMAT_VERSION,
