@@ -25,6 +25,7 @@ from bench.harness import ROOT, data_folder, table_rows
 from pipeline import storage
 
 BENCHES: dict[str, tuple[str, ...]] = {
+    "bpe": (),
     "decontamination": (),
     "encode": ("tiktoken",),
     "engine": ("datatrove",),

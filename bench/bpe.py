@@ -9,7 +9,7 @@ Told are megabytes of text per CPU-second from text to vocabulary, and of the le
 must be equal to the byte.
 
 Counting with two workers against one is the time from the start of the first counting task to the end of the last,
-under Ray, of the documents COPIES times; the counts must be equal to the byte.
+under Ray, of the documents so often that they have 250 MB; the counts must be equal to the byte.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from pipeline.sources.jsonl import JsonLines
 from pipeline.tokenizer.settings import TokenizerSettings
 
 RUNS = CACHE / "runs" / "bpe"
-COPIES = 24
+COUNTED_BYTES = 250_000_000
+"""Text that the workers count: a task must take longer than a worker needs to load its code."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,11 +77,12 @@ def _compare(claim: Claim, documents: Documents, settings: TokenizerSettings, re
 
 
 def _measure_workers(claim: Claim, documents: Documents, settings: TokenizerSettings, repeat: int) -> None:
+    copies = max(1, round(COUNTED_BYTES / max(1, documents.text_bytes)))
     many = RUNS / "input"
     many.mkdir()
     for file in sorted(documents.folder.glob("*.jsonl.gz")):
         # Members of gzip stand one behind the other.
-        (many / file.name).write_bytes(file.read_bytes() * COPIES)
+        (many / file.name).write_bytes(file.read_bytes() * copies)
     corpus = _corpus(many, "many")
     spans: dict[int, list[float]] = {1: [], 2: []}
     runs: list[Measured] = []
