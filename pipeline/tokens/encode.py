@@ -43,7 +43,8 @@ def encode_shard(
         shuffle: The order; None: that of the corpus.
 
     Returns the record: sha256 of the file, documents, bytes, tokens by bucket and counts by source of each split,
-    special tokens written in texts, and how many documents were compared with the library.
+    special tokens written in texts, how many documents were compared with the library, and why the kernels could not
+    encode (None: they did).
 
     Raises:
         UserError: the shard or the tokenizer is damaged.
@@ -80,7 +81,12 @@ def encode_shard(
     record = write_documents(
         directory, name, documents, np.concatenate(sizes), np.concatenate(sides), list(sources), shuffle
     )
-    return {**record, "special_tokens_in_text": in_text, "compared_documents": check.documents}
+    return {
+        **record,
+        "special_tokens_in_text": in_text,
+        "compared_documents": check.documents,
+        "why_not_compiled": encoder.why_not_compiled,
+    }
 
 
 def _count_special_tokens(texts: pa.ChunkedArray, counts: dict[str, int]) -> None:

@@ -56,6 +56,8 @@ def write_tokens(
     further = {
         "corpus_fingerprint": corpus.fingerprint,
         "special_tokens_in_text": summed([record["special_tokens_in_text"] for record in encoded]),
+        "compared_documents": sum(record["compared_documents"] for record in encoded),
+        "why_not_compiled": next((record["why_not_compiled"] for record in encoded), None),
     }
     names = [shard.name for shard in corpus.shards]
     return pack_documents(directory, corpus.url, names, encoded, shuffle, settings, tokenizer, runner, wanted, further)
