@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,11 @@ def write_corpus(run: Path) -> StageDirectory:
 
 
 def write_tokenizer_and_tokens(run: Path, documents: StageDirectory) -> None:
-    """A small vocabulary and rows of 16 tokens."""
-    train_tokenizer(TokenizerSettings(vocab_size=300), documents, str(run / "tokenizer"), SerialRunner())
+    """A small vocabulary, compared with the bytes, and rows of 16 tokens."""
+    ranks = [f"{b64encode(bytes([value])).decode()} {value}\n" for value in range(256)]
+    (run / "bytes.tiktoken").write_text("".join(ranks))
+    vocabulary = TokenizerSettings(vocab_size=300, compare={"bytes": str(run / "bytes.tiktoken")})
+    train_tokenizer(vocabulary, documents, str(run / "tokenizer"), SerialRunner())
     settings = TokensSettings(context_length=16, validation_fraction=0.3)
     write_tokens(settings, documents, str(run / "tokenizer"), str(run / "tokens"), SerialRunner())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_hostile_text_is_shown_as_text(page: Page, run: Path) -> None:
     raw = render_report(str(run))
     for character in ("\x00", "\N{RIGHT-TO-LEFT OVERRIDE}", "\ud800"):
         assert character not in raw
+
+
+def test_the_tokenizer_is_shown_against_other_vocabularies(page: Page, run: Path) -> None:
+    compared = json.loads((run / "tokenizer" / "tokenizer_report.json").read_text())["comparison"]
+    ours = compared[0]["sample"]
+    assert "Against other vocabularies" in page.text
+    figures = f"300 {ours['tokens']} {1 / ours['tokens_per_byte']:.2f} {ours['tokens_per_word']:.2f}"
+    assert f"this tokenizer {figures} bytes 256 {ours['text_bytes']} 1.00 " in page.text
 
 
 def test_every_part_of_a_run_has_its_section(page: Page) -> None:
