@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 import shutil
+import statistics
+import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from pipeline.dedup.near_index import MANIFEST, power_of_two
 from pipeline.dedup.near_index_search import MATCHES_IN_A_BUCKET, bucket_matches
 from pipeline.dedup.shingles import shingles
 from pipeline.shard import StageDirectory, open_table
-from pipeline.stage import DocumentStage, Position
+from pipeline.stage import DocumentStage, Position, Task
 from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
 from tests.pipeline.runner import SerialRunner
 
@@ -274,3 +277,51 @@ def test_the_plan_tells_what_is_compared_and_what_an_index_takes(tmp_path: Path)
 
 def test_the_plan_names_the_manifests_that_must_be_there(tmp_path: Path) -> None:
     assert MinhashDedup(against=(str(tmp_path / "june"),)).files() == [str(tmp_path / "june" / MANIFEST)]
+
+
+class Measuring(SerialRunner):
+    """Notes the memory of Python and numpy in each task of each phase, beside what was there before it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peaks: dict[str, list[int]] = {}
+
+    def map(self, directory: str, label: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        def measured(task: Task) -> Task:
+            def function(**arguments: Any) -> dict[str, Any]:
+                before = tracemalloc.get_traced_memory()[0]
+                tracemalloc.reset_peak()
+                record = task.function(**arguments)
+                self.peaks.setdefault(label, []).append(tracemalloc.get_traced_memory()[1] - before)
+                return record
+
+            return replace(task, function=function)
+
+        return super().map(directory, label, [measured(task) for task in tasks])
+
+
+def peaks_of(folder: Path, shards: int) -> dict[str, int]:
+    """What comparing so many shards of 60 documents with as many takes, by phase: of the task in the middle.
+
+    Not of the largest: the interpreter enlarges a table of its own now and then, in whichever task that falls.
+    """
+    generator = np.random.default_rng(9)
+    texts = [[" ".join(map(str, generator.integers(0, 1000, 150).tolist())) for _ in range(60)] for _ in range(shards)]
+    index = write_index(folder, "june", texts, partition_keys=8000)
+    corpus = write_corpus(folder / "corpus", [[*shard[:20], *(text[::-1] for text in shard[20:])] for shard in texts])
+    stage = MinhashDedup(against=(index,), partition_keys=8000, write_index=str(folder / "july"))
+    runner = Measuring()
+    tracemalloc.start()
+    stage.survey(corpus, str(folder / "survey"), runner)
+    tracemalloc.stop()
+    return {phase: statistics.median_low(peaks) for phase, peaks in runner.peaks.items()}
+
+
+def test_memory_of_every_task_stays_flat_when_both_corpora_grow_tenfold(tmp_path: Path) -> None:
+    old, new = months(6, 20)
+    # What is loaded at its first use is no memory of a task.
+    removed(tmp_path / "first", new, against=(write_index(tmp_path, "first-index", old),), partition_keys=400)
+    small, large = peaks_of(tmp_path / "small", 2), peaks_of(tmp_path / "large", 20)
+    assert len(small) == 10
+    # Names and sums of 36 more files; the keys of 2,160 more documents alone would be 480 kB.
+    assert {phase: large[phase] - small[phase] for phase in small if large[phase] - small[phase] > 100_000} == {}
