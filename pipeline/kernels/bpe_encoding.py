@@ -5,7 +5,7 @@ cache line holds it with its tokens, and there are four places where it may stan
 bytes beside it. Both are bounded: the first forgets the oldest of four, the second all at once when it is full. What
 they hold is compared byte by byte, so tokens depend on the text alone, whatever was encoded before.
 
-Cost: compiled in 4 s.
+Cost: compiled in 4 s; 20 to 40 MB of text a CPU-second, more the longer the same kind of text goes on.
 """
 
 from __future__ import annotations

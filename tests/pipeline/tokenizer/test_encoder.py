@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import normalizers
+from tokenizers import normalizers, processors
 
 from pipeline.errors import UserError
 from pipeline.kernels.column import TextColumn, column_of, text_column
@@ -107,6 +107,35 @@ def test_what_an_encoder_remembers_changes_nothing(encoder: Encoder, monkeypatch
 def test_pieces_of_every_length_have_the_library_s_ids(encoder: Encoder, length: int, unit: str) -> None:
     texts = [unit * length, "-" + unit * length + "-"]
     assert encoded(encoder, texts) == encoded(encoder, texts) == expected(encoder, texts)
+
+
+def test_pieces_that_differ_only_in_zero_bytes_are_told_apart(encoder: Encoder) -> None:
+    texts = ["\0" * length for length in (1, 2, 3, 7, 8, 9, 14, 15, 16, 17)] * 2
+    assert encoded(encoder, texts) == expected(encoder, texts)
+
+
+def test_what_only_concerns_offsets_and_added_tokens_is_no_matter() -> None:
+    content = trained_tokenizer(PreTokenization(kind="gpt4"))
+    before = json.loads(content)["pre_tokenizer"]
+    steps = [{**step, "trim_offsets": False} if "trim_offsets" in step else step for step in before["pretokenizers"]]
+    offsets = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True}
+    frame = json.loads(
+        processors.TemplateProcessing(single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]).__getstate__()
+    )
+    for processor in (offsets, frame):
+        other = changed(content, pre_tokenizer={**before, "pretokenizers": steps}, post_processor=processor)
+        encoder = Encoder.from_tokenizer(other)
+        assert encoder.why_not_compiled is None
+        assert encoded(encoder, [*TEXTS, NASTY]) == expected(encoder, [*TEXTS, NASTY])
+
+
+def test_the_form_of_the_gpt2_file_that_everybody_has_is_compiled() -> None:
+    before = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    encoder = Encoder.from_tokenizer(changed(trained_tokenizer(), pre_tokenizer=before))
+    assert encoder.why_not_compiled is None
+    prefixed = Encoder.from_tokenizer(changed(trained_tokenizer(), pre_tokenizer={**before, "add_prefix_space": True}))
+    assert prefixed.why_not_compiled is not None
+    assert encoded(prefixed, TEXTS) == expected(prefixed, TEXTS) != encoded(encoder, TEXTS)
 
 
 def test_pieces_that_are_tokens_are_looked_up_whole_where_the_file_says_so() -> None:
