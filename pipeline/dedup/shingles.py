@@ -8,7 +8,7 @@ its characters that are not white space.
 Decisions: a shingle's hash has 64 bits. Two different shingles of a corpus of 10^9 share a hash with a chance of one in
 40, and then one Jaccard value is off by 1/n.
 
-Cost: 250 MB of text a CPU-second, and 2 bytes of memory for each byte of a batch.
+Cost: 280 MB of text a CPU-second, and 2 bytes of memory for each byte of a batch.
 """
 
 from __future__ import annotations
