@@ -33,6 +33,7 @@ from pipeline.shard import (
     fingerprint,
     open_table,
     read_batches,
+    remove_stale_shards,
     shard_name,
     write_dataset_files,
     write_dropped,
@@ -170,19 +171,12 @@ def _write_manifest(result: StageDirectory, manifest: dict[str, Any]) -> None:
     if storage.exists(path) and storage.read_json(path) == manifest:
         return
     names = [entry["name"] for entry in manifest["shards"]]
-    _remove_stale(result.url, set(names))
+    folders = [result.url, *(storage.join(result.url, name) for name in ("dropped", "quarantine"))]
+    remove_stale_shards(folders, names)
     files = [f"{name}.arrow" for name in names]
     schema = open_table(storage.join(result.url, files[0])).schema
     write_dataset_files(result.url, schema, files, manifest["fingerprint"])
     storage.write_json(path, manifest)
-
-
-def _remove_stale(directory: str, names: set[str]) -> None:
-    """Remove shards of an earlier run that had more of them: what the manifest does not list is not there."""
-    for folder in (directory, storage.join(directory, "dropped"), storage.join(directory, "quarantine")):
-        for name in storage.list_names(folder):
-            if name.startswith("shard-") and name.split(".")[0] not in names:
-                storage.remove(storage.join(folder, name))
 
 
 def _check(directory: str, label: str, funnel: list[dict[str, Any]], quarantined: int, allowed: float) -> None:

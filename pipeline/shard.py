@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -242,6 +242,15 @@ class StageDirectory:
         """All documents, batch by batch, in order."""
         for shard in self.shards:
             yield from read_batches(self.path(shard))
+
+
+def remove_stale_shards(folders: Sequence[str], names: Iterable[str]) -> None:
+    """Remove shards of an earlier run that had more of them: what a manifest does not list is not there."""
+    listed = set(names)
+    for folder in folders:
+        for name in storage.list_names(folder):
+            if name.startswith("shard-") and name.split(".")[0] not in listed:
+                storage.remove(storage.join(folder, name))
 
 
 def write_dataset_files(url: str, schema: pa.Schema, files: Sequence[str], content_fingerprint: str) -> None:

@@ -80,15 +80,16 @@ def bucket_pairs(keys: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, n
     is_start[follows] = False
     start_of = np.maximum.accumulate(np.where(is_start, np.arange(len(keys)), 0))
     first = np.concatenate([documents[follows - 1], documents[start_of[follows]]])
-    return unique_pairs(first, np.concatenate([documents[follows]] * 2))
+    second = np.concatenate([documents[follows]] * 2)
+    # Two bands of one document may have equal keys only by an accident of the hash.
+    two = first != second
+    return unique_pairs(first[two], second[two])
 
 
 def unique_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs without repetition, in ascending order."""
+    """The pairs without repetition, ascending by the first, then the second."""
     order = np.lexsort((second, first))
     first, second = first[order], second[order]
     fresh = np.ones(len(first), bool)
     fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    # Two bands of one document may have equal keys only by an accident of the hash.
-    fresh &= first != second
     return first[fresh], second[fresh]

@@ -29,7 +29,7 @@ from pipeline.dedup import shingles, signatures
 from pipeline.dedup.partitions import write_partitions
 from pipeline.dedup.sketches import SKETCH_BYTES, permutations, sketches
 from pipeline.kernels.column import TextColumn, text_column
-from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
+from pipeline.shard import StageDirectory, fingerprint, read_batches, remove_stale_shards, shard_name
 from pipeline.stage import DocumentStage, Position, Runner, Task
 
 MANIFEST = "near_index.json"
@@ -138,7 +138,7 @@ def write_near_index(
     }
     if storage.exists(manifest) and storage.read_json(manifest) == content:
         return
-    _remove_stale(url, set(names))
+    remove_stale_shards([url, storage.join(url, "bands"), storage.join(url, "entries")], names)
     storage.write_json(manifest, content)
 
 
@@ -192,11 +192,3 @@ def sketches_of(column: pa.ChunkedArray) -> np.ndarray:
         for chunk in column.chunks
     ]
     return np.concatenate([np.empty(0, np.uint8), *parts]).reshape(-1, SKETCH_BYTES)
-
-
-def _remove_stale(url: str, names: set[str]) -> None:
-    """Remove what an earlier index of more shards left: what the manifest does not list is not there."""
-    for folder in (url, storage.join(url, "bands"), storage.join(url, "entries")):
-        for name in storage.list_names(folder):
-            if name.startswith("shard-") and name.split(".")[0] not in names:
-                storage.remove(storage.join(folder, name))

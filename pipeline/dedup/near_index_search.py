@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
-from pipeline.dedup.candidates import PAIRS_SCHEMA
+from pipeline.dedup.candidates import PAIRS_SCHEMA, unique_pairs
 from pipeline.dedup.near_index import ENTRIES_SCHEMA, KERNELS, MANIFEST, IndexSettings, sketches_of
 from pipeline.dedup.near_index_reading import NearIndexes, check_part
 from pipeline.dedup.numbering import NumberedCorpus
@@ -197,7 +197,7 @@ def bucket_matches(
     taken = np.minimum(counts, MATCHES_IN_A_BUCKET)
     place = np.arange(taken.sum()) - np.repeat(np.cumsum(taken) - taken, taken)
     pairs = np.repeat(documents, taken), entries[np.repeat(first, taken) + place]
-    return *_unique(*pairs), int((counts - taken).sum())
+    return *unique_pairs(*pairs), int((counts - taken).sum())
 
 
 def write_carried(
@@ -216,7 +216,7 @@ def write_carried(
     """
     numbered = NumberedCorpus(corpus)
     rows = read_partitions(matches, part, len(parts), matches_content)
-    document, entry = _unique(rows["first"].to_numpy(), rows["second"].to_numpy())
+    document, entry = unique_pairs(rows["first"].to_numpy(), rows["second"].to_numpy())
     shard = numbered.shard_of(document)
     files = {}
 
@@ -225,7 +225,7 @@ def write_carried(
         files[name] = write_partitions(storage.join(directory, name), table, partition, numbered.shards, content)
 
     write("pairs", pa.table([document, entry], schema=PAIRS_SCHEMA), shard)
-    entry, shard = _unique(entry, shard)
+    entry, shard = unique_pairs(entry, shard)
     carried = [_CARRIED_SCHEMA.empty_table()]
     for file in range(*parts[part]):
         begin, end = np.searchsorted(entry, indexes.starts[file : file + 2])
@@ -290,15 +290,6 @@ def _sketches(numbered: NumberedCorpus, documents: np.ndarray, settings: IndexSe
     for begin, end in pairwise([*bounds, len(documents)]):
         found.append(settings.sketches(text_column(numbered.take("text", documents[begin:end]))))
     return np.concatenate(found)
-
-
-def _unique(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs without repetition, ascending by the first, then the second."""
-    order = np.lexsort((second, first))
-    first, second = first[order], second[order]
-    fresh = np.ones(len(first), bool)
-    fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    return first[fresh], second[fresh]
 
 
 def _state(url: str) -> str:
