@@ -9,30 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
 
-from bench.harness import ROOT, Measured, measure
+from bench.harness import Measured, measure
+from bench.killing import records, start_and_kill
 from pipeline.corpus import CORPUS_MANIFEST
 from pipeline.errors import UserError
 
 PARTITION_KEYS = 20_000
 """So few that the pairs take several tasks."""
-RECORDS = 3
-"""Of a phase, when the kill comes."""
 PHASES = ("bands", "verified")
 """Phases of the survey in which the job is killed."""
-POLL_SECONDS = 0.002
-WAIT_SECONDS = 600
 
 
 class Runs:
@@ -63,30 +55,13 @@ class Runs:
         command = self._command(name, 2)
         survey = self._folder / name / "corpus" / "01-minhash_dedup" / "survey"
         for phase in PHASES:
-            self._start_and_kill(command, survey / phase)
-            done = {part.name: len(_records(part)) for part in sorted(survey.iterdir()) if part.is_dir()}
+            start_and_kill(command, survey / phase, self._folder / "killed.log")
+            done = {part.name: len(records(part)) for part in sorted(survey.iterdir()) if part.is_dir()}
             if (self._folder / name / "corpus" / CORPUS_MANIFEST).exists():
                 raise UserError(f"the job ended before it could be killed in {phase}: give it more documents")
             found.append(", ".join(f"{part} {count}" for part, count in done.items()))
         measure(command)
         return self._digest(name), found
-
-    def _start_and_kill(self, command: list[str], phase: Path) -> None:
-        before = len(_records(phase))
-        with (self._folder / "killed.log").open("ab") as log:
-            job = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
-            deadline = time.monotonic() + WAIT_SECONDS
-            while len(_records(phase)) < before + RECORDS:
-                if job.poll() is not None or time.monotonic() > deadline:
-                    raise UserError(f"the job came to its end before {RECORDS} records of {phase}: see {log.name}")
-                time.sleep(POLL_SECONDS)
-            descendants = psutil.Process(job.pid).children(recursive=True)
-            os.killpg(job.pid, signal.SIGKILL)
-            for process in descendants:
-                if process.is_running():
-                    process.kill()
-            job.wait()
-            psutil.wait_procs(descendants, timeout=WAIT_SECONDS)
 
     def _command(self, name: str, workers: int) -> list[str]:
         run = self._fresh(name)
@@ -110,8 +85,3 @@ class Runs:
         for path in sorted(path for path in corpus.rglob("*") if path.suffix in (".arrow", ".parquet")):
             digest.update(f"{path.relative_to(corpus)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return digest.hexdigest()
-
-
-def _records(phase: Path) -> list[str]:
-    """Names of the records of finished tasks in a folder."""
-    return [name for name in os.listdir(phase) if name.endswith(".json")] if phase.is_dir() else []  # noqa: PTH208

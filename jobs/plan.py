@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
 from jobs.terminal import console, done, note, show_table, size
+from jobs.tokens import packing_of
 from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.errors import UserError
@@ -67,7 +68,7 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
     if recipe.tokenizer is not None and "tokenizer" in steps:
         rows.append(("tokenizer", f"{recipe.tokenizer.vocab_size:,} tokens, {recipe.tokenizer.pre_tokenization}"))
     if recipe.tokens is not None and "tokens" in steps:
-        rows.append(("tokens", f"rows of {recipe.tokens.context_length} tokens"))
+        rows.append(("tokens", packing_of(recipe.tokens)))
     rows += _training_rows(loaded, steps)
     if rows:
         show_table("then", ("step", "what"), rows, prose="what")
