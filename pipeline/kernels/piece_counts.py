@@ -6,7 +6,7 @@ rests on a hash. A piece counts for each group (a source, a language) by itself.
 
 The kernel stops where the table is full, and goes on when it is called again with a larger or an empty one.
 
-Cost: compiled in 4 s; 50 MB of text a CPU-second. 32 bytes an entry and its bytes, 8 bytes a slot.
+Cost: compiled in 4 s; 60 MB of text a CPU-second. 32 bytes an entry and its bytes, 8 bytes a slot.
 """
 
 from __future__ import annotations
