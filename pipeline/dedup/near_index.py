@@ -1,8 +1,10 @@
 """An index of near-duplicates: what a later crawl is compared with when the texts of an earlier one are not read again.
 
-near_index.json               the manifest, written last: settings, and each file with its sha256
-bands/shard-00000.arrow       the band keys of the documents of one shard, partitioned by key
-entries/shard-00000.arrow     their ids and sketches (`sketches`), in the order of the shard
+near_index.json                 the manifest, written last: settings, and each file with its sha256
+near/bands/shard-00000.arrow    the band keys of the documents of one shard, partitioned by key
+near/entries/shard-00000.arrow  their ids and sketches (`sketches`), in the order of the shard
+
+An index of equal texts (`text_index`) may lie in the same folder.
 
 Decisions: what an index holds are the documents that a stage keeps, so that an index of July which was made with the
 index of June does not repeat June. Keys are partitioned by their lowest bits: whoever has partitions that are a power
@@ -33,6 +35,8 @@ from pipeline.shard import StageDirectory, fingerprint, read_batches, remove_sta
 from pipeline.stage import DocumentStage, Position, Runner, Task
 
 MANIFEST = "near_index.json"
+FOLDER = "near"
+"""Where the files lie in an index, and the records of the tasks that wrote them."""
 FORMAT = 1
 KERNELS = shingles.KERNELS + signatures.KERNELS
 KEYS_SCHEMA = pa.schema([("key", pa.uint64()), ("entry", pa.int32())])
@@ -100,7 +104,7 @@ def write_near_index(
     keys = sum(shard.rows for shard in corpus.shards) * settings.bands
     partitions = power_of_two(-(-keys // partition_keys))
     made_of = fingerprint(settings.content, partitions, corpus.fingerprint, decision.fingerprint())
-    manifest = storage.join(url, MANIFEST)
+    manifest, folder = storage.join(url, MANIFEST), storage.join(url, FOLDER)
     if storage.exists(manifest) and storage.read_json(manifest).get("made_of") != made_of:
         # Its files are about to be replaced.
         storage.remove(manifest)
@@ -109,7 +113,7 @@ def write_near_index(
             key=shard_name(number),
             function=write_index_shard,
             arguments={
-                "directory": url,
+                "directory": folder,
                 "path": corpus.path(shard),
                 "shard": number,
                 "decision": decision,
@@ -122,7 +126,7 @@ def write_near_index(
         )
         for number, shard in enumerate(corpus.shards)
     ]
-    records = runner.map(url, label, tasks)
+    records = runner.map(folder, label, tasks)
     names = [task.key for task in tasks]
     content = {
         "format": FORMAT,
@@ -138,7 +142,7 @@ def write_near_index(
     }
     if storage.exists(manifest) and storage.read_json(manifest) == content:
         return
-    remove_stale_shards([url, storage.join(url, "bands"), storage.join(url, "entries")], names)
+    remove_stale_shards([folder, storage.join(folder, "bands"), storage.join(folder, "entries")], names)
     storage.write_json(manifest, content)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import storage
-from pipeline.dedup.near_index import FORMAT, MANIFEST, IndexSettings
+from pipeline.dedup.near_index import FOLDER, FORMAT, MANIFEST, IndexSettings
 from pipeline.dedup.partitions import read_partition
 from pipeline.errors import SettingError, UserError
 
@@ -59,7 +59,7 @@ class IndexFile:
 
     def url(self, folder: str) -> str:
         """Where its file in `bands` or `entries` lies."""
-        return storage.join(self.index, folder, f"{self.name}.arrow")
+        return storage.join(self.index, FOLDER, folder, f"{self.name}.arrow")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def check_part(directory: str, content: str, indexes: NearIndexes, files: Sequen
             raise UserError(f"against: {url} was written by a version with other hashes; write the index again")
     for file in indexes.files[slice(*files)]:
         for name, sha256 in file.files.items():
-            url = storage.join(file.index, name)
+            url = storage.join(file.index, FOLDER, name)
             if not storage.exists(url) or storage.sha256_of(url) != sha256:
                 raise UserError(f"against: {url} is missing or is not what was written; write the index again")
     return {"files": {}}

@@ -154,7 +154,7 @@ def open_index(url: str) -> list[str]:
     import pyarrow as pa
 
     ids: list[str] = []
-    for path in sorted(Path(url, "entries").glob("*.arrow")):
+    for path in sorted(Path(url, "near", "entries").glob("*.arrow")):
         ids += pa.ipc.open_file(path).read_all()["id"].to_pylist()
     return ids
 

@@ -14,12 +14,13 @@ from pipeline.corpus import build_corpus
 from pipeline.dedup import near_index
 from pipeline.dedup.minhash import MinhashDedup
 from pipeline.dedup.near_index import MANIFEST
+from pipeline.dedup.text_index import KnownTexts, TextIndex
 from pipeline.engine import Engine
 from pipeline.errors import SettingError, ShardsFailed
 from pipeline.explain import explain
 from pipeline.sources.jsonl import JsonLines
 from pipeline.stage import Task
-from tests.pipeline.dedup.corpora import output_of, write_corpus
+from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
 from tests.pipeline.dedup.test_near_index import documents, months, removed, search, words, write_index
 from tests.pipeline.runner import SerialRunner
 
@@ -37,7 +38,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, cut, changed])
-@pytest.mark.parametrize("name", ["bands/shard-00002.arrow", "entries/shard-00000.arrow"])
+@pytest.mark.parametrize("name", ["near/bands/shard-00002.arrow", "near/entries/shard-00000.arrow"])
 def test_a_file_that_is_missing_cut_or_changed_is_named(tmp_path: Path, name: str, damage: Any) -> None:
     index = write_index(tmp_path, "june", OLD)
     search(tmp_path, NEW, against=(index,))
@@ -127,7 +128,7 @@ def test_a_second_run_does_nothing_and_a_lost_file_of_the_index_is_made_again(tm
     search(tmp_path, NEW, idle, **settings)
     assert idle.executed == []
     assert (tmp_path / "july" / MANIFEST).stat().st_mtime_ns == before[1]
-    (tmp_path / "july/entries/shard-00001.arrow").unlink()
+    (tmp_path / "july/near/entries/shard-00001.arrow").unlink()
     mending = SerialRunner()
     search(tmp_path, NEW, mending, **settings)
     assert mending.executed == ["shard-00001"]
@@ -141,6 +142,19 @@ def test_an_index_that_is_replaced_keeps_nothing_of_the_old_one(tmp_path: Path) 
     write_index(tmp_path, "other", NEW[:1])
     assert output_of(tmp_path / "july") == output_of(tmp_path / "other")
     assert len(list((tmp_path / "july").rglob("*.json"))) == 2
+
+
+def test_an_index_of_equal_texts_may_lie_in_the_same_folder(tmp_path: Path) -> None:
+    corpus = write_corpus(tmp_path / "corpus", OLD)
+    runner = SerialRunner()
+    for _ in range(2):
+        executed = len(runner.executed)
+        for stage in (TextIndex(path=str(tmp_path / "june")), MinhashDedup(write_index=str(tmp_path / "june"))):
+            stage.survey(corpus, str(tmp_path / stage.name), runner)
+    assert len(runner.executed) == executed
+    known = apply_to(corpus, KnownTexts(against=(str(tmp_path / "june"),)))
+    near = removed(tmp_path / "near", OLD, against=(str(tmp_path / "june"),))
+    assert set(known) == set(near) == {document["id"] for shard in OLD for document in shard}
 
 
 def test_while_an_index_is_replaced_it_is_not_there(tmp_path: Path) -> None:
@@ -201,7 +215,7 @@ def test_an_index_in_an_object_store_is_as_good_as_a_local_one(tmp_path: Path) -
     assert storage.read_bytes(f"{remote}/{MANIFEST}") == Path(local, MANIFEST).read_bytes()
     found = [removed(tmp_path / name, NEW, against=(url,)) for name, url in (("a", local), ("b", remote))]
     assert found[0] == found[1]
-    storage.remove(f"{remote}/bands/shard-00000.arrow")
+    storage.remove(f"{remote}/near/bands/shard-00000.arrow")
     with pytest.raises(ShardsFailed, match=r"bands/shard-00000\.arrow is missing"):
         removed(tmp_path / "c", NEW, against=(remote,))
 
