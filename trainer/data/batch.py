@@ -23,6 +23,9 @@ class Batch:
     """[B, T] token ids that it should say next."""
     mask: npt.NDArray[np.bool_] | None = None
     """[B, T] true where the target counts; None: everywhere."""
+    segments: npt.NDArray[np.int32] | None = None
+    """[B, T] number of the input's document within its row, from 0; padding is one more. None: a row is one document.
+    Attention that keeps documents apart looks only at inputs of the same number."""
 
     @property
     def valid_tokens(self) -> int:
@@ -33,8 +36,7 @@ class Batch:
         """SHA-256 of the content: two equal digests saw the same data."""
         hashed = hashlib.sha256()
         arrays: list[npt.NDArray[Any]] = [self.inputs, self.targets]
-        if self.mask is not None:
-            arrays.append(self.mask)
+        arrays += [array for array in (self.mask, self.segments) if array is not None]
         for array in arrays:
             hashed.update(f"{array.dtype.str}{array.shape}".encode())
             hashed.update(np.ascontiguousarray(array).data)

@@ -133,4 +133,6 @@ def _recording(calls: list[str]) -> Callable[[str], str]:
 def test_reading_needs_no_copy_of_the_shard(dataset: tuple[Path, Path]) -> None:
     train = opened(dataset).train
     assert isinstance(train, TokenRows)
-    assert all(not block.flags.owndata for block in train._blocks)
+    blocks = [block for shard in train._open.values() for block in shard.blocks]
+    assert len(blocks) == 5
+    assert all(not block.tokens.flags.owndata for block in blocks)
