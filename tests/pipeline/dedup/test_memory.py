@@ -14,6 +14,7 @@ from pipeline import storage
 from pipeline.dedup import verification
 from pipeline.dedup.minhash import MinhashDedup
 from pipeline.dedup.similarity import similarities
+from pipeline.kernels.compiled import ensure_compiled
 from pipeline.passes import inputs_of, run_pass
 from pipeline.shard import StageDirectory
 from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
@@ -40,7 +41,7 @@ def texts_of(shard: int) -> list[str]:
 def deduplicate(directory: str) -> None:
     """The survey and the pass that applies it, of a corpus that lies there."""
     corpus, runner = StageDirectory(f"{directory}/corpus"), SerialRunner()
-    stage = MinhashDedup(partition_keys=2000).survey(corpus, f"{directory}/survey", runner)
+    stage = MinhashDedup(partition_keys=4000).survey(corpus, f"{directory}/survey", runner)
     run_pass(f"{directory}/kept", "minhash_dedup", inputs_of(corpus), [stage], runner, 0.0)
 
 
@@ -57,12 +58,12 @@ def peak_of(directory: Path, shards: int) -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_memory_stays_flat_when_the_input_grows_tenfold(tmp_path: Path) -> None:
-    peak_of(tmp_path / "first", 1)  # kernels may have to be compiled: not what is measured
-    small, large = (peak_of(tmp_path / str(shards), shards) for shards in (10, 100))
-    assert StageDirectory(str(tmp_path / "100" / "kept")).manifest["funnel"][-1]["dropped"]["near_duplicate"] > 3000
-    # 30 MB of text came in and 16 bytes of each of 140,000 band keys were made: neither may be held.
+    ensure_compiled(MinhashDedup.kernels)  # compilers need memory too: not what is measured
+    small, large = (peak_of(tmp_path / str(shards), shards) for shards in (6, 60))
+    assert StageDirectory(str(tmp_path / "60" / "kept")).manifest["funnel"][-1]["dropped"]["near_duplicate"] > 3000
     assert large / small < 1.15
-    assert large - small < 12e6
+    # 18 MB of text came in.
+    assert large - small < 10e6
 
 
 def test_parts_so_small_that_each_phase_takes_many_change_no_decision(
@@ -92,12 +93,12 @@ def test_parts_so_small_that_each_phase_takes_many_change_no_decision(
 def test_more_shards_than_a_process_may_have_files_open(tmp_path: Path) -> None:
     from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 
-    corpus = write_corpus(tmp_path / "corpus", [["one and the same text", "another"]] + [["more"]] * 150)
+    corpus = write_corpus(tmp_path / "corpus", [["one and the same text", "another"]] + [["more"]] * 80)
     soft, hard = getrlimit(RLIMIT_NOFILE)
     opened = max(int(name) for name in storage.list_names("/proc/self/fd")) + 1
-    setrlimit(RLIMIT_NOFILE, (opened + 60, hard))
+    setrlimit(RLIMIT_NOFILE, (opened + 30, hard))
     try:
         stage = MinhashDedup(partition_keys=100).survey(corpus, str(tmp_path / "survey"), SerialRunner())
     finally:
         setrlimit(RLIMIT_NOFILE, (soft, hard))
-    assert len(apply_to(corpus, stage)) == 149
+    assert len(apply_to(corpus, stage)) == 79
