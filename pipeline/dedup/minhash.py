@@ -120,7 +120,7 @@ class MinhashDedup(KeepingStage):
             indexes = self._indexes()
             error = (self.threshold * (1 - self.threshold) / SKETCH_BYTES) ** 0.5
             lines.append(
-                f"before that, compared with {indexes.documents:,} documents of {len(indexes.urls)} indexes: "
+                f"before that, compared with {indexes.documents:,} documents in {', '.join(self.against)}: "
                 f"{amount(indexes.documents * bands * INDEX_KEY_BYTES)} of their band keys are read, reducers: "
                 f"{self.partitions(found.documents):,}; similarity is estimated, at {self.threshold:g} with a standard "
                 f"error of {error:.3f}"
