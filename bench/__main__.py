@@ -37,6 +37,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "perplexity": ("kenlm",),
     "pii": ("presidio",),
     "substring": (),
+    "tokens": ("datatrove",),
     "train": (),
 }
 """Names of the modules, each with the peers it knows."""
