@@ -33,4 +33,4 @@ class TokensSettings(Settings):
     """Most bytes of rows in one file of the dataset; a file holds at least one row."""
     bucket_bytes: int = Field(default=512 << 20, ge=1)
     """Text, in bytes, whose tokens one task of the last step holds in memory, on average at most: shuffling and packing
-    happen inside such a bucket, to which documents are dealt out by hash. Memory of the task: about twice this."""
+    happen inside such a bucket, to which documents are dealt out by hash. Memory of the task: about as much again."""

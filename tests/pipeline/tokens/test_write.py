@@ -273,6 +273,20 @@ def test_a_failed_shard_leaves_no_manifest(tokenizer: str, tmp_path: Path) -> No
         read_tokens_manifest(str(tmp_path / "tokens"))
 
 
+def test_what_killed_tasks_left_half_written_is_removed(
+    tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(tokens, tmp_path / "tokens"))
+    (copy / "tokens.json").unlink()
+    for folder in ("train", "validation", "encoded", "leftovers", "."):
+        (copy / folder / ".tmp-shard-00000-000.arrow-1-ab").write_bytes(b"half")
+    # The runner of the tests does not remove what lies where records are; the engine does.
+    for folder in ("encoded", "."):
+        storage.remove_leftovers(str(copy / folder))
+    write_tokens(SETTINGS, corpus, tokenizer, str(copy), SerialRunner())
+    assert contents(copy) == contents(tokens)
+
+
 def test_a_changed_setting_takes_the_manifest_away_before_the_work(
     tokens: Path, corpus: StageDirectory, tokenizer: str, tmp_path: Path
 ) -> None:
