@@ -26,6 +26,7 @@ def pretrain(job: Job) -> None:
             directory=local_directory(job.run.pretrain),
             tokens=Path(job.run.tokens),
             tokenizer=Path(job.run.tokenizer) / "tokenizer.json",
+            context_length=recipe.tokens.context_length if recipe.tokens else None,
             model=recipe.model,
             settings=recipe.pretrain,
             seed=recipe.seed,

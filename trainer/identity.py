@@ -12,9 +12,11 @@ from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.data.batch import TrainingData
-from trainer.data.token_dataset import open_token_dataset
+from trainer.data.mixed_rows import plan_run
+from trainer.data.mixture import MixtureOrder, MixturePlan
+from trainer.data.order import SampleOrder
 from trainer.job import TrainingJob
-from trainer.settings import ModelShape
+from trainer.settings import ModelShape, PretrainSettings
 
 CODE_VERSION = 1
 """Raised when the same settings give other weights than before."""
@@ -35,9 +37,13 @@ _WITHOUT_EFFECT = frozenset(
         "log_every",
         "data",
         "max_bad_fraction",
+        "mixture",
+        "shard_cache",
+        "shard_cache_bytes",
     }
 )
-"""Settings that do not change what is learned (a finetuning file is represented by its content's fingerprint)."""
+"""Settings that do not change what is learned. A finetuning file and the datasets of a mixture are represented by the
+fingerprints of their content, a mixture by the rows that are drawn from each."""
 
 _LENGTH = frozenset({"steps", "epochs", "tokens", "global_batch_tokens", "batch_size"})
 """Settings whose effect is in the derived number of steps and rows."""
@@ -54,6 +60,14 @@ class Inputs:
     steps: int
     identity: dict[str, Any]
     """Name -> value of all that the result depends on."""
+    plan: MixturePlan | None = None
+    """What pretraining draws from which dataset."""
+
+    def order(self) -> SampleOrder | MixtureOrder:
+        """Which rows each step sees."""
+        if self.plan is None or len(self.plan.shares) == 1:
+            return SampleOrder(self.data.train.rows, self.rows_per_step, self.job.seed)
+        return MixtureOrder(self.plan, self.rows_per_step, self.job.seed)
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +80,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
 
     Raises UserError naming what is missing, damaged, or does not fit together.
     """
-    data = _open_data(job)
+    data, plan = _open_data(job)
     if data.train.rows < 1 or data.validation.rows < 1:
         raise UserError(f"{job.tokens} has no row in one of its splits: give it more data")
     shape = _shape(job, data)
@@ -89,7 +103,9 @@ def open_inputs(job: TrainingJob) -> Inputs:
         "tokenizer": data.tokenizer_fingerprint,
         "initial_weights": weights,
     }
-    return Inputs(job, data, shape, rows_per_step, steps, identity)
+    if plan is not None and len(plan.shares) > 1:
+        identity |= {f"mixture.{share.name}": share.drawn for share in plan.shares}
+    return Inputs(job, data, shape, rows_per_step, steps, identity, plan)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -101,12 +117,20 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     ]
 
 
-def _open_data(job: TrainingJob) -> TrainingData:
+def _open_data(job: TrainingJob) -> tuple[TrainingData, MixturePlan | None]:
     if job.kind == "finetune":
         from trainer.finetune.rows import open_conversations  # only what finetuning needs
 
-        return open_conversations(job.tokens, job.tokenizer)
-    return open_token_dataset(job.tokens, job.tokenizer, verified=job.directory / "verified_shards.json")
+        return open_conversations(job.tokens, job.tokenizer), None
+    assert isinstance(job.settings, PretrainSettings)
+    found = plan_run(job.settings, str(job.tokens))
+    for dataset in found.datasets:
+        if job.context_length not in (None, dataset.context_length):
+            raise UserError(
+                f"{dataset.name} has rows of {dataset.context_length} tokens, the recipe's tokens.context_length is "
+                f"{job.context_length}: run the tokens step again, or set it back"
+            )
+    return found.open(job.tokenizer, job.directory / "verified_shards.json"), found.plan
 
 
 def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:

@@ -21,6 +21,8 @@ class TrainingJob(Settings):
     """Directory of the training data: the token dataset, or the finetuning conversations."""
     tokenizer: Path
     """The tokenizer.json that made the tokens."""
+    context_length: int | None = None
+    """Tokens of a row as the recipe says; the data must have as many. None: whatever the data has."""
     model: ModelSettings | None = None
     """The model to build. None: that of `initial_weights`."""
     settings: SerializeAsAny[TrainingSettings]

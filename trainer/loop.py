@@ -17,7 +17,7 @@ from pipeline.errors import UserError
 from trainer.checkpoint.load import load_checkpoint
 from trainer.checkpoint.save import Progress, save_checkpoint
 from trainer.data.batch import Batch
-from trainer.data.order import SampleOrder
+from trainer.data.prefetch import Prefetcher
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs
 from trainer.journal import Journal
@@ -56,7 +56,8 @@ class TrainingLoop:
         self.inputs, self.engine, self.ranks = inputs, engine, ranks
         self.journal, self.stop, self.sampler = journal, stop, sampler
         self.settings, self.data = inputs.job.settings, inputs.data
-        self.order = SampleOrder(self.data.train.rows, inputs.rows_per_step, inputs.job.seed)
+        self.order = inputs.order()
+        self.batches = Prefetcher(self._micro_batches, inputs.steps)
         self.checkpoints: Path = inputs.job.directory / "checkpoints"
         self.progress = Progress()
         self._saved_step = -1
@@ -88,6 +89,7 @@ class TrainingLoop:
                 )
                 meter = _Meter()
             if asked_to_stop and done < steps:
+                self.batches.close()
                 self._save()
                 self.journal.event("stop", step=done, message=f"asked to stop: saved after step {done} of {steps}")
                 return Outcome(self.progress, None)
@@ -98,13 +100,14 @@ class TrainingLoop:
             if _is_due(done, settings.checkpoint_every):
                 self._save()
             meter.lap()
+        self.batches.close()
         self._save()
         return Outcome(self.progress, self._validate(None))
 
     def _step(self, step: int) -> tuple[float, float, float, int, bool]:
         """One optimizer step; returns loss sum, gradient norm, learning rate, valid tokens, and whether to stop."""
         torch.manual_seed(seed_of(self.inputs.job.seed, "dropout", step, self.ranks.rank))
-        batches = self._micro_batches(step)
+        batches = self.batches.get(step)
         (valid,) = self.ranks.sum([sum(batch.valid_tokens for batch in batches)])
         if valid == 0:
             raise UserError(f"step {step + 1}: no token of the batch counts for the loss; check the data's masks")

@@ -84,6 +84,7 @@ def _describe(inputs: Inputs, layout: Layout, precision: str, engine: TrainingEn
         "steps": inputs.steps,
         "parameters": parameter_count(inputs.shape),
         "rows": inputs.data.train.rows,
+        "plan": [] if inputs.plan is None else inputs.plan.table(),
         "rows_per_step": layout.rows_per_step,
         "processes": layout.world,
         "accumulation_steps": layout.accumulation_steps,

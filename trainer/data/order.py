@@ -28,12 +28,17 @@ class SampleOrder:
         A batch may reach over the end of an epoch; each epoch still has every row exactly once.
         """
         positions = np.arange(step * self.rows_per_step, (step + 1) * self.rows_per_step, dtype=np.int64)
-        epochs, places = np.divmod(positions, self.rows)
-        ids = np.empty_like(positions)
-        for epoch in np.unique(epochs):
-            chosen = epochs == epoch
-            ids[chosen] = permute(places[chosen], self.rows, seed_of(self.seed, "epoch", int(epoch)))
-        return ids
+        return row_of(positions, self.rows, self.seed)
+
+
+def row_of(positions: npt.NDArray[np.int64], rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """The row at each position of a run that goes through `rows` rows epoch after epoch; same shape as given."""
+    epochs, places = np.divmod(positions, rows)
+    found = np.empty_like(positions)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        found[chosen] = permute(places[chosen], rows, seed_of(seed, "epoch", int(epoch)))
+    return found
 
 
 def permute(places: npt.NDArray[np.int64], size: int, key: int) -> npt.NDArray[np.int64]:
