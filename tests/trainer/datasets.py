@@ -13,20 +13,28 @@ VOCAB = 61
 
 
 def write_token_dataset(
-    directory: Path, *, shards: tuple[int, ...] = (40, 24), validation_rows: int = 10, dtype: str = "uint16"
+    directory: Path,
+    *,
+    shards: tuple[int, ...] = (40, 24),
+    validation_rows: int = 10,
+    dtype: str = "uint16",
+    ends: tuple[tuple[int, ...], ...] = ((CONTEXT,),),
+    seed: int = 7,
+    **fields: Any,
 ) -> tuple[Path, Path]:
     """Rows of a predictable language: each token is nearly always the one before it, times 3, plus 1.
 
-    Returns the dataset's directory and the tokenizer's path.
+    `ends` are the document ends of the rows in turn, `fields` replace those of the manifest. Returns the dataset's
+    directory and the tokenizer's path.
     """
     tokenizer = directory / "tokenizer.json"
     directory.mkdir(parents=True, exist_ok=True)
     tokenizer.write_text('{"model": "of a test"}')
     tokens = directory / "tokens"
-    random = np.random.default_rng(7)
+    random = np.random.default_rng(seed)
     splits = {
-        "train": _write_split(tokens, "train", shards, dtype, random),
-        "validation": _write_split(tokens, "validation", (validation_rows,), dtype, random),
+        "train": _write_split(tokens, "train", shards, dtype, ends, random),
+        "validation": _write_split(tokens, "validation", (validation_rows,), dtype, ends, random),
     }
     manifest = {
         "format_version": 2,
@@ -37,13 +45,19 @@ def write_token_dataset(
         "fingerprint": "data-1",
         "end_of_text_id": 0,
         "splits": splits,
+        **fields,
     }
     (tokens / "tokens.json").write_text(json.dumps(manifest))
     return tokens, tokenizer
 
 
 def _write_split(
-    tokens: Path, name: str, shards: tuple[int, ...], dtype: str, random: np.random.Generator
+    tokens: Path,
+    name: str,
+    shards: tuple[int, ...],
+    dtype: str,
+    ends: tuple[tuple[int, ...], ...],
+    random: np.random.Generator,
 ) -> dict[str, Any]:
     (tokens / name).mkdir(parents=True, exist_ok=True)
     stream = [1]
@@ -55,18 +69,19 @@ def _write_split(
         start += rows
         file = f"{name}/shard-{index:05d}.arrow"
         column = pa.array(cut, type=pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), CONTEXT + 1))
-        ends = pa.array([[CONTEXT]] * rows, type=pa.list_(pa.uint32()))
-        sources = pa.array([[0]] * rows, type=pa.list_(pa.uint16()))
-        table = pa.table({"input_ids": column, "document_ends": ends, "document_sources": sources})
+        given = [list(ends[row % len(ends)]) for row in range(start - rows, start)]
+        lists = pa.array(given, type=pa.list_(pa.uint32()))
+        sources = pa.array([[place % 2 for place, _ in enumerate(row)] for row in given], type=pa.list_(pa.uint16()))
+        table = pa.table({"input_ids": column, "document_ends": lists, "document_sources": sources})
         with pa.OSFile(str(tokens / file), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=17)
         digest = hashlib.sha256((tokens / file).read_bytes()).hexdigest()
         listed.append({"file": file, "rows": rows, "sha256": digest})
-    targets = sum(shards) * CONTEXT
+    targets = sum(ends[row % len(ends)][-1] for row in range(sum(shards)))
     return {
         "rows": sum(shards),
         "target_tokens": targets,
-        "padding_tokens": 0,
+        "padding_tokens": sum(shards) * CONTEXT - targets,
         "text_bytes": 2 * targets,
         "shards": listed,
     }

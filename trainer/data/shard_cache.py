@@ -63,6 +63,8 @@ class ShardCache:
                 f"{url} has {size:,} bytes, the cache {self.folder} holds {self.limit:,}: raise "
                 "pretrain.shard_cache_bytes"
             )
+        for leftover in self.folder.glob(f".tmp-{path.name}-*"):
+            leftover.unlink()  # of a process that was killed: who holds the lock writes alone
         self._make_room(size, path)
         digest = hashlib.sha256()
         # Written atomically: the wrong content is never there under this name.

@@ -53,6 +53,40 @@ def test_rows_come_in_the_order_asked_and_wide_ids_are_read(tmp_path: Path) -> N
     assert narrow.batch(rows).digest() == wide.batch(rows).digest() != narrow.batch(rows[::-1]).digest()
 
 
+def test_documents_of_a_row_are_numbered_and_padding_is_masked_and_stands_apart(tmp_path: Path) -> None:
+    ends = ((CONTEXT,), (1, 5, CONTEXT - 2), (3,))
+    train = opened(write_token_dataset(tmp_path, ends=ends)).train
+    rows = [4, 0, 62, 41]  # of two shards and four record batches, in no order
+    batch = train.batch(rows)
+    assert batch.mask is not None
+    assert batch.segments is not None
+    for place, row in enumerate(rows):
+        of_row = ends[row % 3]
+        assert batch.mask[place].tolist() == [position < of_row[-1] for position in range(CONTEXT)]
+        numbers = [sum(position >= end for end in of_row) for position in range(CONTEXT)]
+        assert batch.segments[place].tolist() == numbers
+    assert batch.valid_tokens == sum(ends[row % 3][-1] for row in rows)
+
+
+def test_a_dataset_without_padding_has_no_mask(dataset: tuple[Path, Path]) -> None:
+    batch = opened(dataset).train.batch([0, 63])
+    assert batch.mask is None
+    assert batch.segments is not None
+    assert not batch.segments.any()
+
+
+def test_rows_of_a_source_are_found_and_a_row_can_be_looked_at(tmp_path: Path) -> None:
+    train = opened(write_token_dataset(tmp_path, ends=((CONTEXT,), (4, CONTEXT)))).train
+    assert isinstance(train, TokenRows)
+    assert list(train.rows_of_source(1)) == list(range(1, 64, 2))
+    assert list(train.rows_of_source(0)) == list(range(64))
+    row = train.row(41)
+    assert (row.ends.tolist(), row.sources.tolist()) == ([4, CONTEXT], [0, 1])
+    assert row.ids[:-1].tolist() == train.batch([41]).inputs[0].tolist()
+    assert train.file_of(39) == ("train/shard-00000.arrow", 39)
+    assert train.file_of(40) == ("train/shard-00001.arrow", 0)
+
+
 @pytest.mark.parametrize("row", [-1, 64])
 def test_a_row_that_is_not_there_is_an_error(dataset: tuple[Path, Path], row: int) -> None:
     with pytest.raises(IndexError):
@@ -65,12 +99,20 @@ def _flip_a_bit(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
+def _cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
 BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "unfinished": (lambda tokens: (tokens / "tokens.json").unlink(), r"tokens.json does not exist: .*not finished"),
     "not json": (lambda tokens: (tokens / "tokens.json").write_text("{"), r"tokens.json is not JSON"),
     "other version": (
         lambda tokens: change_manifest(tokens, lambda m: m.update(format_version=9)),
         r"format version 9, this version reads 2",
+    ),
+    "first version": (
+        lambda tokens: change_manifest(tokens, lambda m: m.update(format_version=1)),
+        r"tokens.json has format version 1, this version reads 2: make the tokens again",
     ),
     "other tokenizer": (
         lambda tokens: change_manifest(tokens, lambda m: m.update(tokenizer_fingerprint="abc")),
@@ -81,6 +123,10 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         r"shard-00001.arrow does not exist",
     ),
     "shard damaged": (lambda tokens: _flip_a_bit(tokens / "train/shard-00000.arrow"), r"shard-00000.arrow.*is damaged"),
+    "shard cut short": (
+        lambda tokens: _cut_short(tokens / "train/shard-00000.arrow"),
+        r"shard-00000.arrow.*is damaged",
+    ),
     "rows miscounted": (
         lambda tokens: change_manifest(tokens, lambda m: m["splits"]["train"]["shards"][0].update(rows=41)),
         r"shard-00000.arrow has 40 rows, tokens.json says 41",
