@@ -82,7 +82,8 @@ def build_corpus(
         place = storage.join(directory, planned.name)
         if planned.barrier is None or corpus is None:
             # All that the recipe needs, so that compiling is waited for once and not at every barrier.
-            kernels = [name for stage in stages for name in stage.kernels]
+            kernels = [name for source in sources for name in source.kernels]
+            kernels += [name for stage in stages for name in stage.kernels]
             corpus = run_pass(place, planned.label, slices, planned.stages, runner, max_bad_fraction, kernels)
         else:
             decision = planned.barrier.survey(corpus, storage.join(place, "survey"), runner)

@@ -65,6 +65,8 @@ class Source(Settings, ABC):
     """The key in the recipe."""
     version: ClassVar[int] = 2
     """Raised with every change of the code that changes its output."""
+    kernels: ClassVar[tuple[str, ...]] = ()
+    """Modules of `pipeline.kernels` whose compiled functions reading calls."""
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Name of the source in documents and reports; the kind by default."""
