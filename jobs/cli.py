@@ -174,6 +174,25 @@ def explain(run: RunName, document: Annotated[str, typer.Argument(help="Id of a 
     explain_document(run, document)
 
 
+inspect = typer.Typer(no_args_is_help=True, help="Look into what a run has made.")
+app.add_typer(inspect, name="inspect")
+
+
+@inspect.command("tokens")
+def inspect_tokens(
+    place: Annotated[str, typer.Argument(metavar="RUN_OR_FOLDER", help="A run, or a token dataset: folder or URL.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 3,
+    split: Annotated[Literal["train", "validation"], typer.Option(help="Which split.")] = "train",
+    row: Annotated[int | None, typer.Option(help="Only the row of this number, from 0 on.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only rows that hold something of this source.")] = None,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Each token with its id instead of the text.")] = False,
+) -> None:
+    """Show rows of the token dataset: texts, where documents begin, end and are cut, sources, padding."""
+    from jobs.inspect import inspect_tokens as show
+
+    show(place, rows, split, row, source, tokens)
+
+
 @app.command()
 def stages() -> None:
     """List all sources and stages with their fields, from the classes themselves."""
