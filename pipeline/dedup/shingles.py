@@ -47,12 +47,10 @@ class Shingles:
         Returns:
             float64[pairs].
         """
-        from pipeline.kernels.shingles import jaccard_of_sorted
+        from pipeline.kernels.shingles import jaccard_of_sets
 
-        ordered = self.hashes.copy()
-        for begin, end in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True):
-            ordered[begin:end].sort()
-        values: np.ndarray = jaccard_of_sorted(ordered, self.starts, first.astype(np.int64), second.astype(np.int64))
+        places = (np.ascontiguousarray(members, np.int64) for members in (first, second))
+        values: np.ndarray = jaccard_of_sets(self.hashes, self.starts, *places)
         return values
 
 

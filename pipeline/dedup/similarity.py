@@ -1,7 +1,7 @@
 """True Jaccard similarity of pairs of documents, from their texts.
 
 Pairs are taken in the order of their first document, in parts whose texts fit a budget; a part reads each of its texts
-once, in the order in which they lie on disk, and needs about six times the budget of memory, or six times its largest
+once, in the order in which they lie on disk, and needs about six times the budget of memory, or fourteen times its largest
 pair.
 
 Cost: 30 MB of text a CPU-second.

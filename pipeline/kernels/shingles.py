@@ -22,6 +22,7 @@ import numpy as np
 from pipeline.kernels.characters import decode
 from pipeline.kernels.column import column_of
 from pipeline.kernels.compiled import kernel
+from pipeline.kernels.hashing import slots_for
 from pipeline.scripts import UNSPACED
 
 WHITE_SPACE = -1
@@ -157,32 +158,71 @@ def shingle_hashes(data, offsets, size, folds):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def jaccard_of_sorted(hashes, starts, first, second):  # type: ignore[no-untyped-def]
-    """Jaccard similarity of pairs of sets: hashes uint64 [shingles], sorted within each set, may repeat.
+def _equal(hashes, left, right, count):  # type: ignore[no-untyped-def]
+    index = 0
+    while index < count and hashes[left + index] == hashes[right + index]:
+        index += 1
+    return index == count
 
-    starts int64 [sets + 1]; first, second int64 [pairs]: places of the sets -> float64 [pairs]. No set may be empty.
+
+@kernel
+def jaccard_of_sets(hashes, starts, first, second):  # type: ignore[no-untyped-def]
+    """Jaccard similarity of pairs of sets: hashes uint64 [shingles], in any order, may repeat within a set.
+
+    starts int64 [sets + 1]; first, second int64 [pairs]: places of the sets; quickest when pairs with the same first
+    set stand together -> float64 [pairs]. No set may be empty.
+
+    A set lies in a table of open addressing while pairs that begin with it are compared. A slot is in use when its
+    number is not below that of the table's set, and was met by a pair when it is the pair's: nothing is ever cleared.
     """
     values = np.empty(len(first), np.float64)
+    longest = np.int64(0)
     for pair in range(len(first)):
-        left, left_end = starts[first[pair]], starts[first[pair] + 1]
-        right, right_end = starts[second[pair]], starts[second[pair] + 1]
-        common = union = 0
-        while left < left_end or right < right_end:
-            if right == right_end or (left < left_end and hashes[left] < hashes[right]):
-                value = hashes[left]
-            else:
-                value = hashes[right]
-            both = 0
-            if left < left_end and hashes[left] == value:
-                both += 1
-                while left < left_end and hashes[left] == value:
-                    left += 1
-            if right < right_end and hashes[right] == value:
-                both += 1
-                while right < right_end and hashes[right] == value:
-                    right += 1
-            union += 1
-            common += both == 2
+        for place in (first[pair], second[pair]):
+            longest = max(longest, starts[place + 1] - starts[place])
+    slots = slots_for(longest)
+    keys, others = np.empty(slots, np.uint64), np.empty(slots, np.uint64)
+    used, used_by_others = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
+    number = begin = size = table_of = np.int64(0)
+    mask = np.uint64(0)
+    for pair in range(len(first)):
+        left, right = starts[first[pair]], starts[second[pair]]
+        left_count, right_count = starts[first[pair] + 1] - left, starts[second[pair] + 1] - right
+        if left_count == right_count and _equal(hashes, left, right, left_count):
+            values[pair] = 1.0
+            continue
+        if begin == 0 or first[pair] != first[table_of]:
+            table_of = pair
+            number += 1
+            begin = number
+            size = np.int64(0)
+            mask = np.uint64(slots_for(left_count) - 1)
+            for index in range(left, left + left_count):
+                key = hashes[index]
+                slot = key & mask
+                while used[slot] >= begin and keys[slot] != key:
+                    slot = (slot + np.uint64(1)) & mask
+                size += used[slot] < begin
+                keys[slot] = key
+                used[slot] = begin
+        number += 1
+        union, common = size, np.int64(0)
+        others_mask = np.uint64(slots_for(right_count) - 1)
+        for index in range(right, right + right_count):
+            key = hashes[index]
+            slot = key & mask
+            while used[slot] >= begin and keys[slot] != key:
+                slot = (slot + np.uint64(1)) & mask
+            if used[slot] >= begin:
+                common += used[slot] != number
+                used[slot] = number
+                continue
+            slot = key & others_mask
+            while used_by_others[slot] == number and others[slot] != key:
+                slot = (slot + np.uint64(1)) & others_mask
+            union += used_by_others[slot] != number
+            others[slot] = key
+            used_by_others[slot] = number
         values[pair] = common / union
     return values
 
@@ -192,4 +232,4 @@ def warm_up() -> None:
     column = column_of(["a b"])
     hashes, starts = shingle_hashes(column.data, column.offsets, 2, folds())
     places = np.zeros(1, np.int64)
-    jaccard_of_sorted(hashes, starts, places, places)
+    jaccard_of_sets(hashes, starts, places, places)
