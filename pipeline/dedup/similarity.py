@@ -1,10 +1,10 @@
 """True Jaccard similarity of pairs of documents, from their texts.
 
 Pairs are taken in the order of their first document, in parts whose texts fit a budget; a part reads each of its texts
-once, in the order in which they lie on disk, and needs about six times the budget of memory, or fourteen times its largest
-pair.
+once, in the order in which they lie on disk, and needs about six times the budget of memory, or fourteen times its
+largest pair.
 
-Cost: 30 MB of text a CPU-second.
+Cost: 60 MB of text a CPU-second.
 """
 
 from __future__ import annotations
