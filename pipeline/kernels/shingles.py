@@ -183,7 +183,8 @@ def jaccard_of_sets(hashes, starts, first, second):  # type: ignore[no-untyped-d
     slots = slots_for(longest)
     keys, others = np.empty(slots, np.uint64), np.empty(slots, np.uint64)
     used, used_by_others = np.zeros(slots, np.int32), np.zeros(slots, np.int32)
-    number = begin = size = table_of = np.int64(0)
+    number = begin = size = np.int64(0)
+    table_of = -1  # the pair whose first set lies in the table
     mask = np.uint64(0)
     for pair in range(len(first)):
         left, right = starts[first[pair]], starts[second[pair]]
@@ -191,7 +192,7 @@ def jaccard_of_sets(hashes, starts, first, second):  # type: ignore[no-untyped-d
         if left_count == right_count and _equal(hashes, left, right, left_count):
             values[pair] = 1.0
             continue
-        if begin == 0 or first[pair] != first[table_of]:
+        if table_of < 0 or first[pair] != first[table_of]:
             table_of = pair
             number += 1
             begin = number
