@@ -53,13 +53,9 @@ def inspect_tokens(place: str, count: int, split: str, row: int | None, source: 
     rows = dataset.rows(split, ShardCache(cache_folder(None), settings.shard_cache_bytes))
     reading = _Reading(dataset)
     out = Console(highlight=False, soft_wrap=True)
-    out.print(f"[bold]{escape(shown(dataset.url))}[/bold]: {rows.rows:,} rows of {dataset.context_length:,} tokens in")
-    out.print(
-        escape(
-            f"{split}, packing {dataset.manifest['packing']}, sources {', '.join(reading.sources)}; a row is "
-            f"{dataset.context_length + 1:,} tokens, target i is token i + 1"
-        )
-    )
+    size = f"{rows.rows:,} rows of {dataset.context_length:,} tokens in {split}"
+    packing = f"packing {dataset.manifest['packing']}, sources {', '.join(reading.sources)}"
+    out.print(f"[bold]{escape(shown(dataset.url))}[/bold]: {size}; {escape(packing)}")
     for number in _chosen(rows, reading.sources, count, row, source):
         file, place_in_file = rows.file_of(number)
         if storage.is_local(dataset.url):
@@ -86,7 +82,10 @@ def _chosen(rows: TokenRows, sources: Sequence[str], count: int, row: int | None
 
 @dataclass(frozen=True)
 class _Reading:
-    """Turns rows into lines of Rich's markup."""
+    """Turns rows into lines of Rich's markup.
+
+    A row is context_length + 1 tokens; target i is token i + 1.
+    """
 
     dataset: TokenDataset
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
@@ -16,6 +17,9 @@ from jobs.tokens import packing_of
 from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.errors import UserError
+from trainer.data.mixed_rows import OWN, plan_run
+from trainer.data.mixture import MixturePlan
+from trainer.data.token_dataset import find_dataset
 from trainer.devices import count_cores, count_gpus
 from trainer.model.declaration import parameter_count
 from trainer.parallel.layout import Layout, plan_layout
@@ -40,6 +44,7 @@ def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         raise RecipeError("\n".join(absent))
     if "pretrain" in steps:
         pretraining_plan(loaded)
+        mixture_plan(loaded, steps)
     if any(step in _TRAINING_STEPS for step in steps):
         missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
         if missing:
@@ -72,6 +77,10 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
     rows += _training_rows(loaded, steps)
     if rows:
         show_table("then", ("step", "what"), rows, prose="what")
+    if "pretrain" in steps and (plan := mixture_plan(loaded, steps)) is not None:
+        if "tokens" in steps:
+            note("of the run's own token dataset as it is now; the tokens step may change it:")
+        show_mixture(plan.table())
     done("plan", "everything checked; run it without --dry-run")
 
 
@@ -106,12 +115,42 @@ def _training_rows(loaded: LoadedRecipe, steps: Sequence[str]) -> list[tuple[str
 def _length(recipe: Recipe, shape: ModelShape, parameters: int) -> str:
     settings = recipe.pretrain
     assert settings is not None
-    if settings.steps is None and settings.tokens is None:
+    if settings.steps is None and settings.tokens is None and not settings.has_only_budgets:
         return f"{settings.epochs or 1:g} epochs of the token dataset, whose size is known when it is written"
     steps = settings.total_steps(0, shape.context_length)
     tokens = steps * settings.global_batch_tokens
     # 6 FLOP for each parameter and token: forward 2, backward 4 (Kaplan et al. 2020, section 2.1).
     return f"{steps:,} steps, {tokens:,} tokens, {6 * parameters * tokens:.1e} FLOP (6 x parameters x tokens)"
+
+
+def mixture_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> MixturePlan | None:
+    """What pretraining draws from which dataset; None where that is not known before the tokens step.
+
+    Raises:
+        UserError: a dataset is not there, two do not fit together, or the mixture cannot be drawn from them.
+    """
+    settings = loaded.recipe.pretrain
+    if settings is None:
+        return None
+    for entry in settings.mixture:
+        if entry.data != OWN:
+            find_dataset(entry.data)
+    try:
+        return plan_run(settings, RunDirectory(loaded.recipe.run).tokens).plan
+    except UserError:
+        if "tokens" in steps:
+            return None  # the run's own dataset is still to be written
+        raise
+
+
+def show_mixture(table: Sequence[dict[str, Any]]) -> None:
+    """Print what `MixturePlan.table` says: tokens by dataset and source, and how often each is gone through."""
+    columns = ("dataset", "source", "tokens", "share", "epochs")
+    rows = [
+        (line["dataset"], line["source"], f"{line['tokens']:,}", f"{line['share']:.1%}", f"{line['epochs']:.2f}")
+        for line in table
+    ]
+    show_table("trained on", columns, rows, prose="source")
 
 
 def state_bytes(parameters: int, layout: Layout) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from jobs.job import Job
+from jobs.plan import show_mixture
 from jobs.terminal import PLAIN_SECONDS, console, duration, note
 from pipeline import storage
 from pipeline.errors import Interrupted, UserError
@@ -69,6 +70,8 @@ class Course:
         """One event of the trainer."""
         kind = event.get("event")
         if kind == "start":
+            if event.get("plan"):
+                show_mixture(event["plan"])
             self._steps = int(event.get("steps", 0))
             self._begin(int(event.get("step", 0)))
         elif kind == "step":

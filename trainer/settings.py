@@ -302,12 +302,13 @@ class PretrainSettings(TrainingSettings):
             raise ValueError(f"mixture: names must differ, got {', '.join(names)}")
         if len(names) > 1 and self.epochs is not None:
             raise ValueError("epochs has no meaning with a mixture: give steps or tokens")
-        if len(names) > 1 and self.steps is None and self.tokens is None and not self._has_only_budgets:
+        if len(names) > 1 and self.steps is None and self.tokens is None and not self.has_only_budgets:
             raise ValueError("mixture: with weights the run's length must be given: steps or tokens")
         return self
 
     @property
-    def _has_only_budgets(self) -> bool:
+    def has_only_budgets(self) -> bool:
+        """Whether the mixture says by itself how long the run is."""
         return bool(self.mixture) and all(dataset.tokens is not None for dataset in self.mixture)
 
     def rows_per_step(self, context_length: int) -> int:
@@ -324,7 +325,7 @@ class PretrainSettings(TrainingSettings):
         """Optimizer steps of the whole run on a dataset of `rows` rows."""
         if self.tokens is not None:
             return max(1, self.tokens // self.global_batch_tokens)
-        if self.steps is None and self.epochs is None and self._has_only_budgets:
+        if self.steps is None and self.epochs is None and self.has_only_budgets:
             budgets = sum(dataset.tokens or 0 for dataset in self.mixture)
             return max(1, budgets // self.global_batch_tokens)
         return super().total_steps(rows, context_length)

@@ -1,0 +1,82 @@
+"""What `--dry-run` says of a mixture, and what it refuses, before anything is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.test_cli import gptmill
+from tests.trainer.datasets import write_token_dataset
+
+RECIPE = """
+run: {run}
+workers: 1
+sources: [jsonl: {{path: in}}]
+tokenizer: {{vocab_size: 300}}
+tokens: {{context_length: 16}}
+model: {{layers: 1, width: 16, heads: 2}}
+pretrain:
+  global_batch_tokens: 128
+  {length}
+  mixture:
+    - {{name: own, weight: 3}}
+    - {{name: other, data: {other}, weight: 1, max_epochs: 2}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run with tokens and another one's, and a recipe that mixes them."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text(json.dumps({"text": "word " * 100}))
+    write_token_dataset(tmp_path / "run")
+    write_token_dataset(tmp_path / "other", shards=(8,), fingerprint="data-2")
+    write_recipe(tmp_path, "steps: 8", "other")
+    return tmp_path
+
+
+def write_recipe(folder: Path, length: str, other: str) -> None:
+    (folder / "recipe.yaml").write_text(RECIPE.format(run=folder / "run", length=length, other=folder / other))
+
+
+def test_the_plan_tells_tokens_and_epochs_of_each_dataset(folder: Path) -> None:
+    code, output = gptmill(folder, "pretrain", "recipe.yaml", "--dry-run")
+    assert code == 0, output
+    lines = [line.split() for line in output.splitlines()]
+    # 8 steps of 8 rows: 48 of the run's own 64, 16 of the other's 8.
+    assert ["own", "own", "768", "75.0%", "0.75"] in lines
+    assert ["other", "other", "256", "25.0%", "2.00"] in lines
+
+
+def test_a_mixture_that_cannot_be_drawn_is_refused_before_anything_is_done(folder: Path) -> None:
+    write_recipe(folder, "steps: 9", "other")
+    code, output = gptmill(folder, "pretrain", "recipe.yaml")
+    assert code == 1
+    assert "other would be gone through 2.25 times (288 tokens drawn of 128), its max_epochs is 2" in output
+    assert not (folder / "run" / "pretrain").exists()
+
+
+def test_a_dataset_that_is_not_there_is_refused_though_the_runs_own_is_still_to_be_made(folder: Path) -> None:
+    write_recipe(folder, "steps: 8", "nowhere")
+    code, output = gptmill(folder, "run", "recipe.yaml", "--dry-run")
+    assert code == 1
+    assert "nowhere/tokens.json does not exist" in output
+
+
+def test_before_the_tokens_step_the_plan_is_left_open(folder: Path) -> None:
+    (folder / "run" / "tokens" / "tokens.json").unlink()
+    code, output = gptmill(folder, "run", "recipe.yaml", "--dry-run")
+    assert code == 0, output
+    assert "trained on" not in output
+    code, output = gptmill(folder, "pretrain", "recipe.yaml", "--dry-run")
+    assert code == 1
+    assert "tokens.json does not exist: the token dataset was not finished; run the tokens step" in output
+
+
+def test_weights_without_a_length_are_an_error_of_the_recipe(folder: Path) -> None:
+    write_recipe(folder, "log_every: 1", "other")
+    code, output = gptmill(folder, "pretrain", "recipe.yaml", "--dry-run")
+    assert code == 2
+    assert "recipe.yaml:8: pretrain: mixture: with weights the run's length must be given: steps or tokens" in output
