@@ -25,7 +25,7 @@ from jobs.recipe_lines import Location, Problem, RecipeLines, dotted
 from pipeline.errors import UserError
 from pipeline.instructions.python_docs import PythonDocsQuestions
 from pipeline.registry import SOURCES, STAGES, source_class, stage_class
-from pipeline.settings import Settings
+from pipeline.settings import Settings, help_of
 from pipeline.sources.source import Source
 from pipeline.stage import Stage
 from pipeline.tokenizer.settings import TokenizerSettings
@@ -217,7 +217,7 @@ def _parse(data: dict[str, Any], problems: list[Problem]) -> Recipe | None:
     for key, field in Recipe.model_fields.items():
         if key not in data:
             if field.is_required():
-                problems.append(Problem((key,), "is missing: " + (field.description or "")))
+                problems.append(Problem((key,), "is missing: " + help_of(Recipe, key)))
             continue
         if key == "sources":
             sections[key] = list(_items(data[key], (key,), source_class, list(SOURCES), problems))

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from pipeline.registry import SOURCES, STAGES, source_class, stage_class
+from pipeline.settings import help_of
 
 
 def show_stages() -> None:
@@ -33,7 +34,7 @@ def _show(console: Console, name: str, kind: type[BaseModel]) -> None:
 def _show_fields(console: Console, kind: type[BaseModel], indent: int, told: set[str]) -> None:
     """The fields of a class and of those in it; what several of them say in the same words is said once."""
     for key, field in kind.model_fields.items():
-        description = " ".join((field.description or "").split())
+        description = " ".join(help_of(kind, key).split())
         is_group = isinstance(field.default, BaseModel)
         default = ":" if is_group else f" = {escape(_default(field))}"
         console.print(Padding(f"[green]{key}[/green]{default}", (0, 0, 0, indent)))
