@@ -194,7 +194,7 @@ def sha256_of(url: str) -> str:
 
 
 def remove_leftovers(directory: str) -> None:
-    """Remove temporary files that a killed process left in a folder of the local disk."""
+    """Remove temporary files that a killed process left anywhere below a folder of the local disk."""
     if is_local(directory):
-        for entry in list(local_path(directory).glob(f"{_TEMPORARY_PREFIX}*")):
+        for entry in list(local_path(directory).rglob(f"{_TEMPORARY_PREFIX}*")):
             entry.unlink(missing_ok=True)

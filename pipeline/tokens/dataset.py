@@ -149,9 +149,6 @@ def pack_documents(
         )
         filled[bucket.split] += held
         leftovers[bucket.split].append(leftovers_file(bucket.name))
-    for folder in (*SPLITS, LEFTOVERS):
-        # The runner looks for what killed tasks left behind only where their records are.
-        storage.remove_leftovers(storage.join(directory, folder))
     packed = runner.map(directory, "tokens: rows", tasks)
     last = [
         Task(

@@ -21,6 +21,7 @@ class SerialRunner:
 
     def map(self, directory: str, label: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
         """See `pipeline.stage.Runner.map`."""
+        storage.remove_leftovers(directory)
         failures: list[str] = []
         for task in self._order([task for task in tasks if not _is_done(directory, task)]):
             self.executed.append(task.key)

@@ -64,5 +64,7 @@ def test_a_broken_json_file_is_named(tmp_path: Path) -> None:
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".tmp-shard-00001.arrow-77-ab").write_bytes(b"half")
     (tmp_path / "shard-00000.arrow").write_bytes(b"whole")
+    (tmp_path / "dropped").mkdir()
+    (tmp_path / "dropped" / ".tmp-shard-00001.parquet-77-ab").write_bytes(b"half")
     storage.remove_leftovers(str(tmp_path))
-    assert storage.list_names(str(tmp_path)) == ["shard-00000.arrow"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["shard-00000.arrow"]

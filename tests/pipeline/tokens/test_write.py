@@ -280,9 +280,6 @@ def test_what_killed_tasks_left_half_written_is_removed(
     (copy / "tokens.json").unlink()
     for folder in ("train", "validation", "encoded", "leftovers", "."):
         (copy / folder / ".tmp-shard-00000-000.arrow-1-ab").write_bytes(b"half")
-    # The runner of the tests does not remove what lies where records are; the engine does.
-    for folder in ("encoded", "."):
-        storage.remove_leftovers(str(copy / folder))
     write_tokens(SETTINGS, corpus, tokenizer, str(copy), SerialRunner())
     assert contents(copy) == contents(tokens)
 
