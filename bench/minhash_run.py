@@ -26,7 +26,7 @@ if __name__ == "__main__":
     corpus = open_corpus(run)
     removed: dict[str, str] = {}
     for shard in corpus.shards:
-        log = parquet.read_table(corpus.dropped_path(shard), columns=["id", "kept_id"])
+        log = parquet.ParquetFile(corpus.dropped_path(shard)).read(columns=["id", "kept_id"])
         removed.update(zip(log["id"].to_pylist(), log["kept_id"].to_pylist(), strict=True))
     storage.write_json(storage.join(run, "removed.json"), removed)
     gc.freeze()  # as the command does: see `jobs.cli.main`

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as compute
 
 from pipeline import storage
+from pipeline.arrays import arrow_array, empty_table, repeated_text, text_array
 from pipeline.errors import UserError
 from pipeline.funnel import READ, Tally, merge_funnels
 from pipeline.shard import (
@@ -262,7 +263,7 @@ def _empty_schema(item: SliceInput | ShardInput) -> pa.Schema:
 
 def _output_schema(schema: pa.Schema, stages: Sequence[DocumentStage]) -> pa.Schema:
     """What the stages make of the schema, found out with an empty batch."""
-    empty = schema.empty_table()
+    empty = empty_table(schema)
     for stage in stages:
         empty = stage.apply(empty, Position(0, 0)).documents
     return empty.schema
@@ -292,8 +293,8 @@ def _apply(
     if len(outcome.drops):
         dropped.append(_drop_log(stage.name, batch, outcome.drops, tally))
         mask = np.ones(batch.num_rows, dtype=bool)
-        mask[[row for row, _ in outcome.drops.items()]] = False
-        kept = kept.filter(pa.array(mask))
+        mask[outcome.drops.columns()[0]] = False
+        kept = kept.filter(arrow_array(mask))
     tally.count(batch, kept)
     tally.counts.update(outcome.counts)
     add_examples(tally.examples, outcome.examples)
@@ -322,18 +323,17 @@ def _one_by_one(
 
 
 def _drop_log(stage: str, batch: pa.Table, drops: Drops, tally: Tally) -> pa.Table:
-    reasons = list(drops.items())
-    chosen = batch.select(["id", "text", "source"]).take(pa.array([row for row, _ in reasons], pa.int64()))
+    rows, reasons = drops.columns()
+    chosen = batch.select(["id", "text", "source"]).take(arrow_array(rows))
     text = chosen["text"]
-    excerpts = pa.array([drops.excerpt(row) for row, _ in reasons], text.type)
-    tally.dropped.update(reason[0] for _, reason in reasons)
+    excerpts = text_array([drops.excerpt(row) for row in rows.tolist()]).cast(text.type)
+    tally.dropped.update(reasons["rule"].to_pylist())
     columns: dict[str, Any] = {
         "id": chosen["id"],
         "source": chosen["source"],
-        "stage": [stage] * len(reasons),
+        "stage": repeated_text(stage, len(rows)),
         "text_bytes": compute.cast(compute.binary_length(text), pa.int64()),
         "excerpt": compute.coalesce(excerpts, compute.utf8_slice_codeunits(text, 0, EXCERPT_CHARACTERS)),
+        **reasons,
     }
-    for place, key in enumerate(("rule", "value", "threshold", "kept_id", "similarity")):
-        columns[key] = [reason[place] for _, reason in reasons]
     return pa.table({field.name: columns[field.name] for field in DROPPED_SCHEMA}, schema=DROPPED_SCHEMA)

@@ -28,6 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from pipeline import storage
+from pipeline.arrays import empty_table
 from pipeline.errors import UserError
 
 if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
@@ -132,7 +133,7 @@ class ArrowWriter:
 
 def write_dropped(file: IO[bytes], tables: Sequence[pa.Table]) -> None:
     """Write the drop log of one shard as Parquet."""
-    table = pa.concat_tables(tables) if tables else DROPPED_SCHEMA.empty_table()
+    table = pa.concat_tables(tables) if tables else empty_table(DROPPED_SCHEMA)
     parquet.write_table(table, file, compression="zstd")
 
 

@@ -19,7 +19,7 @@ import inspect
 import sys
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -27,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.arrays import arrow_array, number_array, repeated_text, text_array
 from pipeline.settings import Settings
 from pipeline.shard import StageDirectory, fingerprint
 
@@ -45,12 +46,19 @@ class Position:
     """Row of the batch's first document in the input shard, before this pass dropped anything."""
 
 
+Reason = tuple[str, str | None, str | None, str | None, float | None]
+"""Rule, measured value, threshold, id of the document kept instead, similarity to it."""
+REASON_COLUMNS = ("rule", "value", "threshold", "kept_id", "similarity")
+
+
 class Drops:
     """Which rows of a batch to drop, with rule, measured value and threshold; a row keeps its first reason."""
 
     def __init__(self) -> None:
-        self._reasons: dict[int, tuple[str, str | None, str | None, str | None, float | None]] = {}
+        self._reasons: dict[int, Reason] = {}
         self._excerpts: dict[int, str] = {}
+        self._many: tuple[np.ndarray, tuple[pa.Array, ...]] | None = None
+        """Rows, ascending, and the columns of their reasons: instead of `_reasons`, until something else is asked."""
 
     def add(
         self,
@@ -64,9 +72,31 @@ class Drops:
         excerpt: str | None = None,
     ) -> None:
         """Drop one row of the batch; `excerpt` stands in the drop log instead of the beginning of its text."""
-        self._reasons.setdefault(row, (rule, _shown(value), _shown(threshold), kept_id, similarity))
+        self._single().setdefault(row, (rule, _shown(value), _shown(threshold), kept_id, similarity))
         if excerpt is not None:
             self._excerpts.setdefault(row, excerpt)
+
+    def add_twins(
+        self, rows: np.ndarray, rules: Sequence[str], similarities: np.ndarray, threshold: float, kept_ids: pa.Array
+    ) -> None:
+        """As `add` for many rows at once: documents that have a twin, to which their similarity is the measured value.
+
+        Args:
+            rows: int64 [rows].
+            rules: Rule of each.
+            similarities: float64 [rows].
+            threshold: Of the similarity.
+            kept_ids: Of the documents kept instead, string [rows].
+        """
+        shown = text_array([format(value, ".6g") for value in similarities.tolist()])
+        limit = repeated_text(format(threshold, ".6g"), len(rows))
+        columns = (text_array(rules), shown, limit, kept_ids, arrow_array(similarities))
+        if not len(self) and (np.diff(rows) > 0).all():
+            self._many = rows, columns
+            return
+        reasons = self._single()
+        for row, reason in _reasons_of(rows, columns):
+            reasons.setdefault(row, reason)
 
     def where(self, mask: np.ndarray, rule: str, values: Sequence[Any] | np.ndarray, threshold: Any) -> None:
         """Drop every row whose mask is true; `values` holds the measured value of each row of the batch."""
@@ -75,24 +105,44 @@ class Drops:
 
     def extend(self, other: Drops, first_row: int) -> None:
         """Take over the drops of a part of the batch that begins at `first_row`."""
+        reasons = self._single()
         for row, reason in other.items():
-            self._reasons.setdefault(first_row + row, reason)
+            reasons.setdefault(first_row + row, reason)
         for row, excerpt in other._excerpts.items():
             self._excerpts.setdefault(first_row + row, excerpt)
 
     def __len__(self) -> int:
-        return len(self._reasons)
+        return len(self._reasons) if self._many is None else len(self._many[0])
 
     def __contains__(self, row: int) -> bool:
-        return row in self._reasons
+        return row in self._single()
 
-    def items(self) -> Iterable[tuple[int, tuple[str, str | None, str | None, str | None, float | None]]]:
+    def items(self) -> Iterable[tuple[int, Reason]]:
         """Rows in ascending order with (rule, value, threshold, kept_id, similarity)."""
-        return sorted(self._reasons.items())
+        return sorted(self._single().items())
+
+    def columns(self) -> tuple[np.ndarray, dict[str, pa.Array]]:
+        """As `items`: the rows, int64, and the columns `REASON_COLUMNS`."""
+        if self._many is not None:
+            return self._many[0], dict(zip(REASON_COLUMNS, self._many[1], strict=True))
+        items = list(self.items())
+        *texts, similarities = zip(*(reason for _, reason in items), strict=True) if items else [()] * 5
+        arrays = [*map(text_array, texts), number_array(similarities)]
+        return np.array([row for row, _ in items], np.int64), dict(zip(REASON_COLUMNS, arrays, strict=True))
 
     def excerpt(self, row: int) -> str | None:
         """What the drop log shows of the row instead of the beginning of its text, if anything."""
         return self._excerpts.get(row)
+
+    def _single(self) -> dict[int, Reason]:
+        if self._many is not None:
+            self._reasons = dict(_reasons_of(*self._many))
+            self._many = None
+        return self._reasons
+
+
+def _reasons_of(rows: np.ndarray, columns: Iterable[pa.Array]) -> Iterator[tuple[int, Reason]]:
+    return zip(rows.tolist(), zip(*(column.to_pylist() for column in columns), strict=True), strict=True)
 
 
 def _shown(value: float | int | str | None) -> str | None:

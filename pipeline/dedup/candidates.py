@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.arrays import arrow_array, numpy_array
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partitions, write_partitions
 from pipeline.dedup.shingles import shingles
@@ -46,7 +47,7 @@ def write_bands(
         keys.append(band_keys(signatures, bands, rows))
     flat = np.concatenate(keys).reshape(-1)
     documents = np.repeat(np.arange(first, first + len(flat) // bands), bands)
-    table = pa.table([flat, documents], schema=_BANDS_SCHEMA)
+    table = pa.table([arrow_array(flat), arrow_array(documents)], schema=_BANDS_SCHEMA)
     name = f"{shard_name(shard)}.arrow"
     partition = (flat % np.uint64(partitions)).astype(np.int64)
     return {"files": {name: write_partitions(storage.join(directory, name), table, partition, partitions, content)}}
@@ -59,11 +60,11 @@ def write_pairs(
     numbered = NumberedCorpus(corpus)
     files = [storage.join(bands, f"{shard_name(shard)}.arrow") for shard in range(numbered.shards)]
     table = read_partitions(files, partition, partitions, content)
-    first, second = bucket_pairs(table["key"].to_numpy(), table["document"].to_numpy())
+    first, second = bucket_pairs(numpy_array(table["key"]), numpy_array(table["document"]))
     name = f"partition-{partition:05d}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
-        pa.table([first, second], schema=PAIRS_SCHEMA),
+        pa.table([arrow_array(first), arrow_array(second)], schema=PAIRS_SCHEMA),
         numbered.shard_of(second),
         numbered.shards,
         pairs_content,

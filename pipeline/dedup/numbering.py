@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from pipeline.arrays import arrow_array, numpy_array
 from pipeline.shard import StageDirectory, open_table
 
 _OPEN_SHARDS = 2
@@ -67,7 +68,9 @@ class NumberedCorpus:
 
     def text_bytes(self, numbers: np.ndarray) -> np.ndarray:
         """int64[numbers]: length of the documents' texts in UTF-8, without reading them."""
-        return np.asarray(self._of_rows("text", numbers, compute.binary_length), np.int64)
+        if not len(numbers):
+            return np.empty(0, np.int64)
+        return numpy_array(self._of_rows("text", numbers, compute.binary_length)).astype(np.int64)
 
     def _of_rows(self, name: str, numbers: np.ndarray, function: Callable[[pa.Array], pa.Array]) -> pa.Array:
         order = np.argsort(numbers, kind="stable")
@@ -82,11 +85,11 @@ class NumberedCorpus:
             inside = np.searchsorted(rows, ends)
             for chunk in np.flatnonzero(np.diff(inside)).tolist():
                 wanted = rows[inside[chunk] : inside[chunk + 1]] - ends[chunk]
-                found.append(function(chunks[chunk]).take(pa.array(wanted)))
+                found.append(function(chunks[chunk]).take(arrow_array(wanted)))
         if not found:
-            return pa.array([], pa.string())
+            return pa.nulls(0, pa.string())
         values = pa.concat_arrays(found)
-        return values if np.array_equal(ascending, numbers) else values.take(pa.array(np.argsort(order)))
+        return values if np.array_equal(ascending, numbers) else values.take(arrow_array(np.argsort(order)))
 
     def _table(self, shard: int) -> pa.Table:
         if shard not in self._tables:

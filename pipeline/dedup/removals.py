@@ -17,6 +17,7 @@ from pyarrow import compute
 from pydantic import Field
 
 from pipeline import storage
+from pipeline.arrays import arrow_array, empty_table, numpy_array
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partition, read_partitions, write_partitions
 from pipeline.dedup.similarity import KERNELS, similarities
@@ -36,6 +37,7 @@ VERIFIED_SCHEMA = pa.schema([("first", pa.int64()), ("second", pa.int64()), ("si
 KNOWN_SCHEMA = pa.schema([("document", pa.int64()), ("kept_id", pa.string()), ("similarity", pa.float64())])
 """One row for each document that has a twin in an index, ascending; it is in no group."""
 
+_LABELS = ("group", "of", "similarity", "group_size")
 Action = Literal["drop", "label"]
 GiantGroups = Literal["direct", "keep", "drop", "cap"]
 
@@ -50,12 +52,16 @@ _REMOVALS_SCHEMA = pa.schema(
     ]
 )
 """`group`, `size` and `rank` are null where the twin is in an index."""
-_DROP_COLUMNS = ("row", "group", "kept_id", "similarity")
+
+
+def label_columns(rule: str) -> list[str]:
+    """The columns that labelling adds to the documents."""
+    return [f"{rule}_{name}" for name in _LABELS]
 
 
 def groups_table(document: np.ndarray, kept: np.ndarray, size: np.ndarray, rank: np.ndarray) -> pa.Table:
     """Rows of `GROUPS_SCHEMA` from equally long int64 arrays."""
-    return pa.table([document, kept, size, rank], schema=GROUPS_SCHEMA)
+    return pa.table([arrow_array(column) for column in (document, kept, size, rank)], schema=GROUPS_SCHEMA)
 
 
 def plan_removals(
@@ -121,30 +127,27 @@ def write_removals(
     """Task: look up ids and similarities of what is removed from one shard."""
     numbered = NumberedCorpus(corpus)
     rows = read_partitions(groups, shard, numbered.shards, content)
-    document, kept, size, rank = (rows[name].to_numpy() for name in GROUPS_SCHEMA.names)
-    removed = document != kept
-    by_kept = np.lexsort((document[removed], kept[removed]))
-    kept_id: list[str | None] = [None] * len(document)
-    similarity: list[float | None] = [None] * len(document)
-    places = np.flatnonzero(removed)[by_kept]
+    document, kept, size, rank = (numpy_array(rows[name]) for name in GROUPS_SCHEMA.names)
+    removed = np.flatnonzero(document != kept)
+    places = removed[np.lexsort((document[removed], kept[removed]))]
     values = np.ones(len(places))
     if shingle_words is not None:
         if verified is not None:
             values = _known_similarities(verified, numbered, shard, kept[places], document[places])
         unknown = np.ones(len(places), bool) if verified is None else np.isnan(values)
         values[unknown] = similarities(numbered, kept[places[unknown]], document[places[unknown]], shingle_words)
-    for place, identity, value in zip(
-        places.tolist(), numbered.column("id", kept[places]), values.tolist(), strict=True
-    ):
-        kept_id[place], similarity[place] = identity, value
+    # Where each document's kept one stands in `places`; null, so that `take` gives null, for the kept ones themselves.
+    found = np.full(len(document), -1, np.int64)
+    found[places] = np.arange(len(places))
+    rows_of = compute.if_else(arrow_array(found >= 0), arrow_array(found), pa.nulls(len(found), pa.int64()))
     table = pa.table(
         {
-            "row": document - numbered.starts[shard],
-            "group": kept,
-            "kept_id": kept_id,
-            "similarity": similarity,
-            "size": size,
-            "rank": rank,
+            "row": arrow_array(document - numbered.starts[shard]),
+            "group": arrow_array(kept),
+            "kept_id": numbered.take("id", kept[places]).cast(pa.string()).take(rows_of),
+            "similarity": arrow_array(values).take(rows_of),
+            "size": arrow_array(size),
+            "rank": arrow_array(rank),
         },
         schema=_REMOVALS_SCHEMA,
     )
@@ -179,13 +182,13 @@ def _known_similarities(
     pairs = read_partition(storage.join(folder, f"{shard_name(shard)}.arrow"), 0, 1, content)
     begin, end = numbered.starts[shard : shard + 2]
     # Both numbers as one: the second is in this shard, so this fits 64 bits.
-    keys = pairs["first"].to_numpy() * (end - begin) + pairs["second"].to_numpy() - begin
+    keys = numpy_array(pairs["first"]) * (end - begin) + numpy_array(pairs["second"]) - begin
     wanted = kept * (end - begin) + document - begin
     places = np.searchsorted(keys, wanted)
     known = places < len(keys)
     known[known] = keys[places[known]] == wanted[known]
     values = np.full(len(wanted), np.nan)
-    values[known] = pairs["similarity"].to_numpy()[places[known]]
+    values[known] = numpy_array(pairs["similarity"])[places[known]]
     return values
 
 
@@ -227,8 +230,8 @@ class RemoveDuplicates(DocumentStage):
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
         """Drop or label the rows that the survey named; count groups and what stays of giant ones."""
         rows = self._rows(position, documents.num_rows)
-        removed = np.asarray(rows["kept_id"].is_valid(), bool)
-        giant = rows["size"].fill_null(0).to_numpy() >= GIANT_GROUP
+        removed = numpy_array(rows["kept_id"].is_valid())
+        giant = numpy_array(rows["size"], null=0) >= GIANT_GROUP
         counts = {
             "groups_of_duplicates": int((~removed).sum()),
             f"groups_of_{GIANT_GROUP}_or_more": int((~removed & giant).sum()),
@@ -237,42 +240,43 @@ class RemoveDuplicates(DocumentStage):
         if self.action == "label":
             documents = self._labelled(documents, rows, position.first_row)
         else:
-            similarity = rows["similarity"].to_numpy()
+            similarity = numpy_array(rows["similarity"], null=np.nan)
             stays = giant & removed & (self.giant_groups != "drop")
             if self.giant_groups == "direct":
                 stays &= similarity < self.threshold
             if self.giant_groups == "cap":
-                stays &= rows["rank"].fill_null(0).to_numpy() < self.giant_group_keeps
+                stays &= numpy_array(rows["rank"], null=0) < self.giant_group_keeps
             counts["kept_of_giant_groups"] = int(stays.sum())
-            self._drop(drops, rows.filter(pa.array(removed & ~stays)), position.first_row)
+            self._drop(drops, rows.filter(arrow_array(removed & ~stays)), position.first_row)
         return Outcome(documents, drops, {name: count for name, count in counts.items() if count})
 
     def _rows(self, position: Position, count: int) -> pa.Table:
         """What the survey says of a batch."""
         if not count:
-            return _REMOVALS_SCHEMA.empty_table()
+            return empty_table(_REMOVALS_SCHEMA)
         name = f"{shard_name(position.shard)}.arrow"
         removals = _removals(storage.join(self.directory, name), self.result, _removals_content(position.shard))
-        begin, end = np.searchsorted(removals["row"].to_numpy(), [position.first_row, position.first_row + count])
+        begin, end = np.searchsorted(numpy_array(removals["row"]), [position.first_row, position.first_row + count])
         return removals.slice(int(begin), int(end - begin))
 
     def _drop(self, drops: Drops, rows: pa.Table, first_row: int) -> None:
-        for row, group, kept_id, similarity in zip(*(rows[name].to_pylist() for name in _DROP_COLUMNS), strict=True):
-            rule = self.rule if similarity >= self.threshold else f"{self.rule}_indirect"
-            rule = rule if group is not None else f"{self.rule}_known"
-            drops.add(row - first_row, rule, similarity, self.threshold, kept_id=kept_id, similarity=similarity)
+        similarities = numpy_array(rows["similarity"], null=np.nan)
+        names = np.array([self.rule, f"{self.rule}_indirect"], object)[(similarities < self.threshold).astype(np.int64)]
+        names[numpy_array(rows["group"].is_null())] = f"{self.rule}_known"
+        kept_ids = rows["kept_id"].combine_chunks()
+        drops.add_twins(numpy_array(rows["row"]) - first_row, names.tolist(), similarities, self.threshold, kept_ids)
 
     def _labelled(self, documents: pa.Table, rows: pa.Table, first_row: int) -> pa.Table:
         places = np.full(documents.num_rows, -1, np.int64)
-        places[rows["row"].to_numpy() - first_row] = np.arange(rows.num_rows)
+        places[numpy_array(rows["row"]) - first_row] = np.arange(rows.num_rows)
         taken = rows.take(pa.array(places, mask=places < 0))
         kept = compute.and_(taken["row"].is_valid(), taken["kept_id"].is_null())
-        labels = {
-            "group": taken["group"],
-            "of": compute.if_else(kept, documents["id"].cast(pa.string()), taken["kept_id"]),
-            "similarity": compute.if_else(kept, 1.0, taken["similarity"]),
-            "group_size": taken["size"],
-        }
-        for name, values in labels.items():
-            documents = documents.append_column(f"{self.rule}_{name}", values)
+        labels = (
+            taken["group"],
+            compute.if_else(kept, documents["id"].cast(pa.string()), taken["kept_id"]),
+            compute.if_else(kept, 1.0, taken["similarity"]),
+            taken["size"],
+        )
+        for name, values in zip(label_columns(self.rule), labels, strict=True):
+            documents = documents.append_column(name, values)
         return documents

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.arrays import arrow_array, numpy_array
 from pipeline.dedup.candidates import unique_pairs
 from pipeline.dedup.components import Components
 from pipeline.dedup.keeping import KeepRule, kept_documents
@@ -47,13 +48,13 @@ def write_verified(
     """Task: the pairs whose second document is in this shard and whose similarity reaches the threshold."""
     numbered = NumberedCorpus(corpus)
     candidates = read_partitions(pairs, shard, numbered.shards, content)
-    first, second = unique_pairs(candidates["first"].to_numpy(), candidates["second"].to_numpy())
+    first, second = unique_pairs(numpy_array(candidates["first"]), numpy_array(candidates["second"]))
     similarity = similarities(numbered, first, second, shingle_words)
     similar = similarity >= threshold
     name = f"{shard_name(shard)}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
-        pa.table([first[similar], second[similar], similarity[similar]], schema=VERIFIED_SCHEMA),
+        pa.table([arrow_array(column[similar]) for column in (first, second, similarity)], schema=VERIFIED_SCHEMA),
         np.zeros(int(similar.sum()), np.int64),
         1,
         verified_content,
@@ -105,4 +106,4 @@ def write_groups(
 def _pairs(urls: list[str], partitions: int, content: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for url in urls:
         for rows in partitions_of(url, partitions, content):
-            yield rows["first"].to_numpy(), rows["second"].to_numpy()
+            yield numpy_array(rows["first"]), numpy_array(rows["second"])

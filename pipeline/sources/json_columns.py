@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from pipeline.arrays import numpy_array, repeated_text, text_array
 from pipeline.shard import DOCUMENT_SCHEMA
 from pipeline.sources.source import BATCH_DOCUMENTS, BATCH_TEXT_BYTES
 
@@ -134,7 +135,7 @@ class _Batch:
 
 
 def _characters(table: pa.Table) -> np.ndarray:
-    return np.asarray(compute.utf8_length(table["text"]), np.int64)
+    return numpy_array(compute.utf8_length(table["text"])).astype(np.int64)
 
 
 def documents(columns: pa.Table, prefix: str, places: np.ndarray, source: str, language: str | None) -> pa.Table:
@@ -151,13 +152,13 @@ def documents(columns: pa.Table, prefix: str, places: np.ndarray, source: str, l
     named = columns["language"]
     identities = columns["id"]
     if identities.null_count:
-        identities = pa.array([f"{prefix}{place}" for place in places.tolist()], pa.string())
+        identities = text_array([f"{prefix}{place}" for place in places.tolist()])
     found = {
         "id": identities,
         "text": columns["text"],
-        "source": pa.repeat(pa.scalar(source), count),
+        "source": repeated_text(source, count),
         "url": columns["url"],
-        "language": named if language is None else named.fill_null(language),
+        "language": named if language is None else compute.coalesce(named, repeated_text(language, count)),
         "metadata": pa.nulls(count, pa.string()),
     }
     return pa.table([found[name] for name in DOCUMENT_SCHEMA.names], schema=DOCUMENT_SCHEMA)
