@@ -1,5 +1,6 @@
 """Partitioned files: each partition comes back as it was written, and nothing wrong is read as right."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,30 @@ def test_a_truncated_file_is_named_wherever_it_was_cut(tmp_path: Path, share: fl
     Path(url).write_bytes(data[: int(len(data) * share)])
     with pytest.raises(UserError, match=r"rows\.arrow is damaged or truncated"):
         read_partition(url, 0, 3, "bands of A")
+
+
+def test_no_bit_can_change_unnoticed(tmp_path: Path) -> None:
+    url, damaged = str(tmp_path / "rows.arrow"), str(tmp_path / "damaged.arrow")
+    columns = {
+        "number": pa.array([None if row % 3 == 0 else row for row in range(40)], pa.int64()),
+        "id": [None if row % 5 == 0 else "x" * (row % 7) for row in range(40)],
+        "flag": [row % 2 == 0 for row in range(40)],
+    }
+    write_partitions(url, pa.table(columns), np.arange(40) % 3, 3, "bands of A")
+    written_rows = [read_partition(url, partition, 3, "bands of A") for partition in range(3)]
+    data = Path(url).read_bytes()
+    chance, refused = random.Random(1), 0
+    for place in range(len(data)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << chance.randrange(8)
+        Path(damaged).write_bytes(changed)
+        try:
+            # A change in the padding between the parts of the file changes no row.
+            assert [read_partition(damaged, partition, 3, "bands of A") for partition in range(3)] == written_rows
+        except UserError as fault:
+            refused += 1
+            assert "damaged.arrow" in str(fault)
+    assert refused > len(data) / 2
 
 
 def test_a_file_of_other_settings_is_refused(tmp_path: Path) -> None:
