@@ -57,15 +57,15 @@ def _key(data, start, end):  # type: ignore[no-untyped-def]
 
 @kernel
 def encode_pieces(  # type: ignore[no-untyped-def]
-    data, offsets, classes, kind, initial, pairs, shift, words, word_bytes, word_offsets,
+    data, offsets, classes, kind, initial, characters, pairs, shift, words, word_bytes, word_offsets,
     short, long_slots, long_bytes, long_tokens, used, ids, starts,
 ):  # fmt: skip
     """Encode documents; returns the number of tokens.
 
     data uint8 [bytes], offsets int64 [documents + 1]; classes, kind: the pre-tokenization, see `pretokens`; initial,
-    pairs, shift: the merges, see `bpe_merging`. words int32 [slots, -1: free]: tokens among which a whole piece is
-    looked for before it is merged, by `hash_bytes`; empty where there is no such rule; word_bytes uint8, word_offsets
-    int64 [tokens + 1]: their bytes.
+    characters, pairs, shift: the symbols and merges, see `bpe_merging`. words int32 [slots, -1: free]: tokens among
+    which a whole piece is looked for before it is merged, by `hash_bytes`; empty where there is no such rule;
+    word_bytes uint8, word_offsets int64 [tokens + 1]: their bytes.
     short uint64 [4 * slots], long_slots uint64 [4 * slots], long_bytes uint8, long_tokens uint32, used int64 [3]: what
     is remembered; slots are powers of two; zeros in the beginning.
     Filled: ids uint32 [bytes + 2], starts int64 [documents + 1].
@@ -100,7 +100,7 @@ def encode_pieces(  # type: ignore[no-untyped-def]
                     start = end
                     continue
             fresh = _encode_piece(
-                data, start, end, initial, pairs, shift, words, word_bytes, word_offsets,
+                data, start, end, initial, characters, pairs, shift, words, word_bytes, word_offsets,
                 long_slots, long_bytes, long_tokens, used, tokens, merges, ids, count,
             )  # fmt: skip
             if length <= SHORT_BYTES and fresh <= SHORT_TOKENS:
@@ -126,15 +126,16 @@ def encode_pieces(  # type: ignore[no-untyped-def]
 
 @kernel
 def _encode_piece(  # type: ignore[no-untyped-def]
-    data, start, end, initial, pairs, shift, words, word_bytes, word_offsets,
+    data, start, end, initial, characters, pairs, shift, words, word_bytes, word_offsets,
     long_slots, long_bytes, long_tokens, used, tokens, merges, ids, count,
 ):  # fmt: skip
     """Tokens of a piece that the first table does not hold, to ids[count:]; returns how many."""
     length = end - start
     if length > LONGEST_REMEMBERED:
         return _merge_piece(
-            data, start, end, initial, pairs, shift, words, word_bytes, word_offsets, tokens, merges, ids, count
-        )
+            data, start, end, initial, characters, pairs, shift, words, word_bytes, word_offsets, tokens, merges,
+            ids, count,
+        )  # fmt: skip
     hashed = hash_bytes(data, start, end)
     mask = np.uint64(len(long_slots) // 4 - 1)
     slot = (hashed & mask) * _4
@@ -152,7 +153,7 @@ def _encode_piece(  # type: ignore[no-untyped-def]
             return found
         slot = (slot + _4) & (mask * _4)
     found = _merge_piece(
-        data, start, end, initial, pairs, shift, words, word_bytes, word_offsets, tokens, merges, ids, count
+        data, start, end, initial, characters, pairs, shift, words, word_bytes, word_offsets, tokens, merges, ids, count
     )
     if length <= SHORT_BYTES and found <= SHORT_TOKENS:
         return found
@@ -175,7 +176,7 @@ def _encode_piece(  # type: ignore[no-untyped-def]
 
 @kernel
 def _merge_piece(  # type: ignore[no-untyped-def]
-    data, start, end, initial, pairs, shift, words, word_bytes, word_offsets, tokens, merges, ids, count
+    data, start, end, initial, characters, pairs, shift, words, word_bytes, word_offsets, tokens, merges, ids, count
 ):
     """Tokens of a piece by its merges, or the one token that it is, to ids[count:]; returns how many."""
     if len(words) > 0:
@@ -184,13 +185,13 @@ def _merge_piece(  # type: ignore[no-untyped-def]
             ids[count] = word
             return 1
     if end - start <= SHORTEST_QUEUED:
-        found = merge_short(data, start, end, initial, pairs, shift, tokens, merges)
+        found = merge_short(data, start, end, initial, characters, pairs, shift, tokens, merges)
         for index in range(found):
             ids[count + index] = tokens[index]
         return found
     found = 0
-    merged = merge_long(data, start, end, initial, pairs, shift)
-    for place in range(end - start):
+    merged = merge_long(data, start, end, initial, characters, pairs, shift)
+    for place in range(len(merged)):
         if merged[place] >= 0:
             ids[count + found] = merged[place]
             found += 1
@@ -228,12 +229,13 @@ def warm_up() -> None:
     """Compile for the types of real use."""
     data, offsets = np.zeros(1, np.uint8), np.array([0, 1], np.int64)
     classes, initial, pairs = np.zeros(256, np.uint8), np.zeros(256, np.uint32), np.full(4, ABSENT, np.uint64)
+    characters = np.zeros(0, np.uint32)
     words, bounds = np.full(2, -1, np.int32), np.array([0, 1], np.int64)
-    for array in (data, offsets, classes, initial, pairs, words, bounds):
+    for array in (data, offsets, classes, initial, characters, pairs, words, bounds):
         array.flags.writeable = False
     fill_words(np.full(2, -1, np.int32), data, bounds)
     encode_pieces(
-        data, offsets, classes, 0, initial, pairs, np.uint64(63), words, data, bounds, np.zeros(16, np.uint64),
-        np.zeros(16, np.uint64), np.zeros(256, np.uint8), np.zeros(256, np.uint32), np.zeros(3, np.int64),
-        np.zeros(3, np.uint32), np.zeros(2, np.int64),
+        data, offsets, classes, 0, initial, characters, pairs, np.uint64(63), words, data, bounds,
+        np.zeros(16, np.uint64), np.zeros(16, np.uint64), np.zeros(256, np.uint8), np.zeros(256, np.uint32),
+        np.zeros(3, np.int64), np.zeros(3, np.uint32), np.zeros(2, np.int64),
     )  # fmt: skip

@@ -1,7 +1,8 @@
-"""Merges the bytes of one piece of text into tokens, as byte-pair encoding does: lowest rank first, then leftmost.
+"""Merges the symbols of one piece of text into tokens, as byte-pair encoding does: lowest rank first, then leftmost.
 
-Sennrich et al. 2016 (arXiv:1508.07909), on bytes as in GPT-2 (Radford et al. 2019). A pair of tokens is looked up in
-one table of open addressing that holds whole pairs, so nothing rests on a hash.
+Sennrich et al. 2016 (arXiv:1508.07909), on bytes as in GPT-2 (Radford et al. 2019), or on characters, of which those
+without a token of their own are spelled in bytes (Llama's way). A pair of tokens is looked up in one table of open
+addressing that holds whole pairs, so nothing rests on a hash.
 
 Decisions: a short piece is searched from end to end for its next merge, which is faster than any queue. A long one has
 a heap of merges, so that a text of a million letters without a space takes no square of their number.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.kernels.characters import decode
 from pipeline.kernels.compiled import kernel
 
 MOST_TOKENS = 1 << 24
@@ -23,6 +25,8 @@ SHORTEST_QUEUED = 128
 
 ABSENT = np.uint64(0xFFFFFFFFFFFFFFFF)
 """No pair, and no merge: above every rank."""
+SPELLED = np.uint32(0xFFFFFFFF)
+"""No token: the character is spelled in bytes."""
 _SPREAD = np.uint64(0x9FB21C651E98DF25)
 _ID_BITS = np.uint64(24)
 _ID = np.uint64(MOST_TOKENS - 1)
@@ -63,16 +67,37 @@ def _merge_of(left, right, pairs, shift):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def merge_short(data, start, end, initial, pairs, shift, tokens, merges):  # type: ignore[no-untyped-def]
-    """Tokens of data[start:end], at most `SHORTEST_QUEUED` bytes: fills tokens, returns how many.
+def _fill_symbols(data, start, end, initial, characters, tokens):  # type: ignore[no-untyped-def]
+    """The tokens of data[start:end] before any merge: fills tokens, returns how many, at most one a byte."""
+    if len(characters) == 0:
+        for place in range(end - start):
+            tokens[np.uint64(place)] = initial[data[np.uint64(start + place)]]
+        return end - start
+    count, position = 0, start
+    while position < end:
+        code, behind = decode(data, position, end)
+        token = characters[np.uint64(code)]
+        if token != SPELLED:
+            tokens[np.uint64(count)] = token
+            count += 1
+            position = behind
+        while position < behind:
+            tokens[np.uint64(count)] = initial[data[np.uint64(position)]]
+            count += 1
+            position += 1
+    return count
 
-    initial uint32 [256]: token of each byte; pairs and shift as in `fill_pairs`; tokens uint32 and merges uint64
-    [SHORTEST_QUEUED] are room.
+
+@kernel
+def merge_short(data, start, end, initial, characters, pairs, shift, tokens, merges):  # type: ignore[no-untyped-def]
+    """Tokens of data[start:end], 1 to `SHORTEST_QUEUED` bytes: fills tokens, returns how many.
+
+    initial uint32 [256]: token of each byte. characters uint32 [1114112]: token of each code point, or `SPELLED`; empty
+    where bytes are the symbols. pairs and shift as in `fill_pairs`; tokens uint32 and merges uint64 [SHORTEST_QUEUED]
+    are room.
     """
-    count = end - start
-    tokens[0] = initial[data[np.uint64(start)]]
+    count = _fill_symbols(data, start, end, initial, characters, tokens)
     for place in range(1, count):
-        tokens[np.uint64(place)] = initial[data[np.uint64(start + place)]]
         merges[np.uint64(place - 1)] = _merge_of(tokens[np.uint64(place - 1)], tokens[np.uint64(place)], pairs, shift)
     while count > 1:
         best, where = ABSENT, np.int64(0)
@@ -122,21 +147,20 @@ def _sink(heap, size, place, entry):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def merge_long(data, start, end, initial, pairs, shift):  # type: ignore[no-untyped-def]
-    """Tokens of data[start:end], below 2 GiB: int32 [end - start], -1 where no token begins."""
-    length = end - start
-    tokens = np.empty(length, np.int32)
-    # Bytes of a token, at its first and at its last byte: leads to the neighbours on both sides.
+def merge_long(data, start, end, initial, characters, pairs, shift):  # type: ignore[no-untyped-def]
+    """Tokens of data[start:end], below 2 GiB: int32 [symbols], -1 where no token begins; arguments of `merge_short`."""
+    tokens = np.empty(end - start, np.int32)
+    length = _fill_symbols(data, start, end, initial, characters, tokens)
+    tokens = tokens[:length]
+    # Symbols of a token, at its first and at its last one: leads to the neighbours on both sides.
     sizes = np.ones(length, np.int32)
     heap = np.empty(length + 1, np.uint64)
     size = 0
-    for place in range(length):
-        tokens[place] = initial[data[start + place]]
-        if place > 0:
-            merge = _merge_of(tokens[place - 1], tokens[place], pairs, shift)
-            if merge != ABSENT:
-                heap[size] = _entry(merge, place - 1)
-                size += 1
+    for place in range(1, length):
+        merge = _merge_of(tokens[place - 1], tokens[place], pairs, shift)
+        if merge != ABSENT:
+            heap[size] = _entry(merge, place - 1)
+            size += 1
     for parent in range(size // 2 - 1, -1, -1):
         _sink(heap, size, parent, heap[parent])
     while size > 0:
@@ -189,9 +213,9 @@ def warm_up() -> None:
     numbers = np.zeros(1, np.int32)
     pairs = np.full(4, ABSENT, np.uint64)
     fill_pairs(numbers, numbers, numbers, pairs, np.uint64(63))
-    data, initial = np.zeros(1, np.uint8), np.zeros(256, np.uint32)
-    for array in (data, initial, pairs):
+    data, initial, characters = np.zeros(1, np.uint8), np.zeros(256, np.uint32), np.zeros(0, np.uint32)
+    for array in (data, initial, characters, pairs):
         array.flags.writeable = False
     tokens, merges = np.empty(SHORTEST_QUEUED, np.uint32), np.empty(SHORTEST_QUEUED, np.uint64)
-    merge_short(data, 0, 1, initial, pairs, np.uint64(63), tokens, merges)
-    merge_long(data, 0, 1, initial, pairs, np.uint64(63))
+    merge_short(data, 0, 1, initial, characters, pairs, np.uint64(63), tokens, merges)
+    merge_long(data, 0, 1, initial, characters, pairs, np.uint64(63))

@@ -1,8 +1,8 @@
 """Texts to token ids, many times as fast as the `tokenizers` library and with the very ids that it gives.
 
-A `tokenizer.json` of byte-level BPE with one of our pre-tokenizations (the file's own words are compared with what
-`pieces.pre_tokenizer_of` writes) is encoded by compiled kernels. Any other is encoded by the library itself, through
-the same interface; `Encoder.why_not_compiled` says why. Special tokens in texts are encoded as plain text.
+A `tokenizer.json` of BPE on bytes or characters with one of our pre-tokenizations (the file's own words are compared
+with what `pieces.pre_tokenizer_of` writes) is encoded by compiled kernels. Any other is encoded by the library itself,
+through the same interface; `Encoder.why_not_compiled` says why. Special tokens in texts are encoded as plain text.
 
 An encoder remembers pieces that it has seen (36 MB at most), which changes no id. It is made for one thread.
 Cost: 0.15 s to make one for 32,768 tokens; bench.encode tells the speed.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -21,12 +22,12 @@ import numpy as np
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.kernels.bpe_encoding import LONGEST_REMEMBERED, encode_pieces, fill_words
-from pipeline.kernels.bpe_merging import ABSENT, MOST_TOKENS, fill_pairs
+from pipeline.kernels.bpe_merging import ABSENT, MOST_TOKENS, SPELLED, fill_pairs
 from pipeline.kernels.column import TextColumn, texts_of
 from pipeline.kernels.hashing import slots_for
-from pipeline.tokenizer.load import byte_characters, one_thread, tokenizer_from_bytes
+from pipeline.tokenizer.load import BYTE_TOKENS, byte_characters, one_thread, tokenizer_from_bytes
 from pipeline.tokenizer.pieces import kernel_arguments, pre_tokenizer_of
-from pipeline.tokenizer.settings import PreTokenization
+from pipeline.tokenizer.settings import Alphabet, PreTokenization
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -129,6 +130,7 @@ class _Tables:
     classes: np.ndarray
     kind: int
     initial: np.ndarray
+    characters: np.ndarray
     pairs: np.ndarray
     shift: np.uint64
     words: np.ndarray
@@ -144,9 +146,9 @@ class _Tables:
         starts = np.empty(len(column) + 1, np.int64)
         ids = np.empty(int(column.offsets[-1] - column.offsets[0]) + 2, np.uint32)
         count = encode_pieces(
-            column.data, column.offsets, self.classes, self.kind, self.initial, self.pairs, self.shift, self.words,
-            self.word_bytes, self.word_offsets, self.short, self.long_slots, self.long_bytes, self.long_tokens,
-            self.used, ids, starts,
+            column.data, column.offsets, self.classes, self.kind, self.initial, self.characters, self.pairs,
+            self.shift, self.words, self.word_bytes, self.word_offsets, self.short, self.long_slots, self.long_bytes,
+            self.long_tokens, self.used, ids, starts,
         )  # fmt: skip
         return Encoded(ids[:count].astype(dtype), starts)
 
@@ -159,19 +161,23 @@ def _tables_of(file: dict[str, Any], tokenizer: Tokenizer) -> _Tables:
     """
     model = file["model"]
     _require_plain(file, model)
-    classes, kind = kernel_arguments(_pre_tokenization(tokenizer))
+    pre_tokenization, alphabet = _pre_tokenization(tokenizer)
+    classes, kind = kernel_arguments(pre_tokenization)
+    if alphabet == "characters" and not model.get("byte_fallback"):
+        raise _Unknown("its pre-tokenizer keeps characters, but its model has no byte_fallback")
     vocabulary: dict[str, int] = model["vocab"]
     if not vocabulary or max(vocabulary.values()) >= MOST_TOKENS or len(model["merges"]) >= MOST_TOKENS:
         raise _Unknown(f"its vocabulary is empty or has more than {MOST_TOKENS} tokens")
-    characters = byte_characters()
-    if missing := [character for character in characters if character not in vocabulary]:
+    names = byte_characters() if alphabet == "bytes" else BYTE_TOKENS
+    if missing := [name for name in names if name not in vocabulary]:
         raise _Unknown(f"{len(missing)} of the 256 bytes are no tokens")
-    initial = np.array([vocabulary[character] for character in characters], np.uint32)
+    initial = np.array([vocabulary[name] for name in names], np.uint32)
+    characters = _characters(vocabulary) if alphabet == "characters" else np.empty(0, np.uint32)
     pairs, shift = _pairs(model["merges"], vocabulary)
-    words, word_bytes, word_offsets = _words(vocabulary if model.get("ignore_merges") else {})
-    for array in (initial, pairs, words, word_bytes, word_offsets):
+    words, word_bytes, word_offsets = _words(vocabulary if model.get("ignore_merges") else {}, alphabet)
+    for array in (initial, characters, pairs, words, word_bytes, word_offsets):
         array.flags.writeable = False
-    return _Tables(classes, kind, initial, pairs, shift, words, word_bytes, word_offsets)
+    return _Tables(classes, kind, initial, characters, pairs, shift, words, word_bytes, word_offsets)
 
 
 def _require_plain(file: dict[str, Any], model: dict[str, Any]) -> None:
@@ -188,14 +194,15 @@ def _require_plain(file: dict[str, Any], model: dict[str, Any]) -> None:
         raise _Unknown(f"the added token {own[0]!r} is not special, so it is looked for in every text")
 
 
-def _pre_tokenization(tokenizer: Tokenizer) -> PreTokenization:
+def _pre_tokenization(tokenizer: Tokenizer) -> tuple[PreTokenization, Alphabet]:
     """The settings whose pre-tokenizer is that of the tokenizer, word for word."""
     given = _state(tokenizer.pre_tokenizer)
     fields = PreTokenization.model_fields
-    for values in itertools.product(*(_values(about.annotation) for about in fields.values())):
-        settings = PreTokenization(**dict(zip(fields, values, strict=True)))
-        if _state(pre_tokenizer_of(settings)) == given:
-            return settings
+    for alphabet in get_args(Alphabet):
+        for values in itertools.product(*(_values(about.annotation) for about in fields.values())):
+            settings = PreTokenization(**dict(zip(fields, values, strict=True)))
+            if _state(pre_tokenizer_of(settings, alphabet)) == given:
+                return settings, alphabet
     raise _Unknown("its pre-tokenizer is none of those that a recipe can ask for")
 
 
@@ -214,6 +221,15 @@ def _state(pre_tokenizer: Any) -> Any:
     return state
 
 
+def _characters(vocabulary: dict[str, int]) -> np.ndarray:
+    """uint32 [1114112]: the token of each code point, or `SPELLED`."""
+    characters: np.ndarray = np.full(sys.maxunicode + 1, SPELLED, np.uint32)
+    for token, index in vocabulary.items():
+        if len(token) == 1:
+            characters[ord(token)] = index
+    return characters
+
+
 def _pairs(merges: list[Any], vocabulary: dict[str, int]) -> tuple[np.ndarray, np.uint64]:
     """The table of merges and its shift, see `bpe_merging.fill_pairs`. Older files write a merge as one string."""
     if merges and isinstance(merges[0], str):
@@ -229,12 +245,14 @@ def _pairs(merges: list[Any], vocabulary: dict[str, int]) -> tuple[np.ndarray, n
     return pairs, shift
 
 
-def _words(vocabulary: dict[str, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _words(vocabulary: dict[str, int], alphabet: Alphabet) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A table of whole pieces that are tokens, see `bpe_encoding.fill_words`; empty for an empty vocabulary."""
     byte_of = {character: value for value, character in enumerate(byte_characters())}
     texts = [b""] * (max(vocabulary.values(), default=-1) + 1)
     for token, index in vocabulary.items():
-        if all(character in byte_of for character in token):
+        if alphabet == "characters":
+            texts[index] = token.encode()
+        elif all(character in byte_of for character in token):
             texts[index] = bytes(byte_of[character] for character in token)
     content = np.frombuffer(b"".join(texts), np.uint8)
     offsets = np.zeros(len(texts) + 1, np.int64)

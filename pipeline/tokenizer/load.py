@@ -8,20 +8,29 @@ document or speak as the assistant.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from pipeline import storage
 from pipeline.errors import UserError
+from pipeline.tokenizer.settings import Alphabet
 
 TOKENIZER_FILE = "tokenizer.json"
 MANIFEST = "manifest.json"
 REPORT_FILE = "tokenizer_report.json"
+
+BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))
+"""The tokens that spell a character outside the alphabet of characters, byte by byte."""
+_CHARACTERS = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
+"""The decoder of a tokenizer on characters."""
+_BYTE_TOKEN = re.compile("<0x([0-9A-Fa-f]{2})>")
 
 
 def load_tokenizer(url: str, sha256: str | None = None) -> Tokenizer:
@@ -69,18 +78,34 @@ def one_thread() -> Iterator[None]:
             os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
+def alphabet_of(tokenizer: Tokenizer) -> Alphabet:
+    """What the tokens are made of. `characters` when the tokenizer decodes `<0x0A>` to a byte and does nothing else."""
+    decoder = tokenizer.decoder
+    return "characters" if decoder is not None and json.loads(decoder.__getstate__()) == _CHARACTERS else "bytes"
+
+
 def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
     """The bytes of text that each token stands for, by id; special tokens stand for none.
 
     The text of an encoded document is exactly the concatenation of its tokens' bytes.
+
+    Raises:
+        KeyError: the tokenizer is neither on bytes nor on characters: the character that stands for no byte.
     """
     special = {index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
-    byte_of = {character: value for value, character in enumerate(byte_characters())}
+    text_of = _text_of_characters if alphabet_of(tokenizer) == "characters" else _text_of_bytes
     tokens = (tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size()))
-    return [
-        b"" if index in special else bytes(byte_of[character] for character in token)
-        for index, token in enumerate(tokens)
-    ]
+    return [b"" if index in special else text_of(token) for index, token in enumerate(tokens)]
+
+
+def _text_of_bytes(token: str) -> bytes:
+    values = _byte_values()
+    return bytes(values[character] for character in token)
+
+
+def _text_of_characters(token: str) -> bytes:
+    found = _BYTE_TOKEN.fullmatch(token)
+    return bytes([int(found[1], 16)]) if found else token.encode()
 
 
 def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
@@ -98,3 +123,8 @@ def byte_characters() -> list[str]:
     hidden = [value for value in range(256) if value not in visible]
     places = {value: 256 + place for place, value in enumerate(hidden)}
     return [chr(places.get(value, value)) for value in range(256)]
+
+
+@cache
+def _byte_values() -> dict[str, int]:
+    return {character: value for value, character in enumerate(byte_characters())}

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.kernels import bpe_training
 from pipeline.tokenizer.counts import Counts
-from pipeline.tokenizer.load import byte_characters
+from pipeline.tokenizer.load import BYTE_TOKENS, byte_characters
+from pipeline.tokenizer.settings import Alphabet
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 KERNELS = ("bpe_training",)
 """Kernel modules that the functions of this file call."""
-
-Alphabet = Literal["bytes", "characters"]
-BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))
-"""The tokens that spell a character outside the alphabet, byte by byte."""
 
 _CODE_POINTS = 0x110000
 _MOST_CELLS = 1 << 31
@@ -70,6 +67,7 @@ def train_merges(
     more than 2,147,483,647 times it loses count; here they count). A pair of single symbols may always be merged;
     beyond that tokens stay shorter than `max_token_length` symbols, as in the library. Of equally frequent characters
     at the `alphabet_limit` those with the smaller code points are kept; the library's choice there is random.
+    The vocabulary is larger than `vocab_size` when special tokens and alphabet are.
 
     Raises:
         UserError: a special token is given twice, or the pieces are too many for this trainer (2 GiB of them).

@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.kernels import pretokens
 from pipeline.kernels.column import TextColumn
 from pipeline.tokenizer.characters import CJK_CLASS, character_classes
-from pipeline.tokenizer.settings import PreTokenization
+from pipeline.tokenizer.settings import Alphabet, PreTokenization
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
@@ -71,12 +71,13 @@ def kernel_arguments(pre_tokenization: PreTokenization) -> tuple[np.ndarray, int
     return character_classes(pre_tokenization.cjk is not None), kind
 
 
-def pre_tokenizer_of(pre_tokenization: PreTokenization) -> PreTokenizer:
-    """The library's pre-tokenizer for `tokenizer.json`: it cuts at the same places and maps bytes to characters."""
+def pre_tokenizer_of(pre_tokenization: PreTokenization, alphabet: Alphabet = "bytes") -> PreTokenizer:
+    """The library's pre-tokenizer for `tokenizer.json`: it cuts at the same places, and then writes each byte as the
+    character that stands for it, unless characters are the alphabet."""
     from tokenizers import Regex, pre_tokenizers
 
     parts = list(_GPT4 if pre_tokenization.kind == "gpt4" else _GPT2)
-    if pre_tokenization == PreTokenization(kind="gpt2"):
+    if pre_tokenization == PreTokenization(kind="gpt2") and alphabet == "bytes":
         return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     steps: list[PreTokenizer] = []
     if pre_tokenization.cjk is not None:
@@ -85,5 +86,6 @@ def pre_tokenizer_of(pre_tokenization: PreTokenization) -> PreTokenizer:
     if pre_tokenization.digits is not None:
         parts[_NUMBERS] = _DIGITS[pre_tokenization.digits]
     steps.append(pre_tokenizers.Split(Regex("|".join(parts)), behavior="isolated"))
-    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
+    if alphabet == "bytes":
+        steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
     return pre_tokenizers.Sequence(steps)

@@ -16,6 +16,9 @@ SPECIAL_TOKENS = (END_OF_TEXT, "<|im_start|>", "<|im_end|>", PADDING)
 BYTE_VALUES = 256
 """Every byte is a token, so that any text can be encoded and nothing is ever unknown."""
 
+Alphabet = Literal["bytes", "characters"]
+"""The symbols that merges begin with."""
+
 SpecialToken = Annotated[str, StringConstraints(pattern=r"^<\|[A-Za-z0-9_]+\|>$")]
 """In this form no piece of text that a pre-tokenizer cuts out can equal it, so no merge can take its id."""
 
@@ -46,7 +49,7 @@ class Sampling(Settings):
 
 
 class TokenizerSettings(Settings):
-    """Byte-level BPE, trained on the run's own corpus."""
+    """BPE on bytes or characters, trained on the run's own corpus."""
 
     vocab_size: int = Field(default=32768, le=1 << 24)
     """Tokens in the vocabulary, special and reserved tokens and the 256 bytes included. Up to 65,536 a token takes two
@@ -54,7 +57,15 @@ class TokenizerSettings(Settings):
     min_frequency: int = Field(default=2, ge=1)
     """How often a pair of tokens must occur to be merged into a new one; 2 keeps one-time noise out."""
     max_token_length: int | None = Field(default=None, ge=2)
-    """Tokens stay shorter than this number of bytes (a pair of bytes may always be merged); null: no limit."""
+    """Tokens stay shorter than this number of bytes, or of characters where those are the alphabet (a pair of two may
+    always be merged); null: no limit."""
+    alphabet: Alphabet = "bytes"
+    """What tokens are made of. bytes: GPT-2's way, and that of most models since. characters: that of Llama 1 and 2,
+    for models that shall resemble them: the characters of the corpus are tokens, those that are not are spelled with
+    256 tokens for single bytes, and no token ends inside a character."""
+    alphabet_limit: int | None = Field(default=None, ge=1)
+    """With `alphabet: characters`, the most characters that become tokens, the most frequent ones; others are spelled
+    in bytes. null: every character of the corpus, which takes thousands of tokens where there is Chinese."""
     pre_tokenization: Literal["gpt2", "gpt4"] = "gpt2"
     """How text is cut into pieces that merges never cross. gpt2: words with the space before them, runs of digits,
     runs of signs. gpt4: as in cl100k, digits in groups of at most three, line ends kept together."""
@@ -105,11 +116,14 @@ class TokenizerSettings(Settings):
         if len(set(names)) < len(names):
             repeated = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"extra_special_tokens repeats {', '.join(repeated)}: name each special token once")
-        smallest = BYTE_VALUES + len(names)
+        if self.alphabet_limit is not None and self.alphabet == "bytes":
+            raise ValueError("alphabet_limit says how many characters become tokens: set alphabet to characters too")
+        smallest = BYTE_VALUES + len(names) + (self.alphabet_limit or 0)
         if self.vocab_size < smallest:
             reserved = f" ({self.reserved_tokens} of them reserved)" if self.reserved_tokens else ""
+            characters = f", {self.alphabet_limit} characters" if self.alphabet_limit else ""
             raise ValueError(
-                f"vocab_size {self.vocab_size} is smaller than the alphabet of {BYTE_VALUES} bytes and "
+                f"vocab_size {self.vocab_size} is smaller than the alphabet of {BYTE_VALUES} bytes{characters} and "
                 f"{len(names)} special tokens{reserved}: set it to at least {smallest}"
             )
         return self

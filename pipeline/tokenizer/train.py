@@ -1,4 +1,4 @@
-"""Learns the merges of a byte-level BPE tokenizer from the whole corpus and writes it with its report.
+"""Learns the merges of a BPE tokenizer from the whole corpus and writes it with its report.
 
     counts/                   the pieces of the corpus and how often each occurs (`pipeline.tokenizer.counting`)
     tokenizer.json            as `tokenizers` and `transformers` read it
@@ -27,7 +27,7 @@ from pipeline.tokenizer.counting import count_pieces, read_counts
 from pipeline.tokenizer.load import MANIFEST, REPORT_FILE, TOKENIZER_FILE
 from pipeline.tokenizer.pieces import pre_tokenizer_of
 from pipeline.tokenizer.report import tokenizer_report
-from pipeline.tokenizer.settings import END_OF_TEXT, PADDING, TokenizerSettings
+from pipeline.tokenizer.settings import BYTE_VALUES, END_OF_TEXT, PADDING, TokenizerSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -121,18 +121,31 @@ def _trained(settings: TokenizerSettings, directory: str, counts: dict[str, Any]
         settings.vocab_size,
         settings.min_frequency,
         settings.special_tokens + settings.reserved,
-        max_token_length=settings.max_token_length,
+        settings.alphabet,
+        settings.max_token_length,
+        settings.alphabet_limit,
     )
-    tokenizer = merges.tokenizer_of(learned, pre_tokenizer_of(settings.pieces))
+    tokenizer = merges.tokenizer_of(learned, pre_tokenizer_of(settings.pieces, settings.alphabet))
     _require_size(tokenizer.get_vocab_size(), settings, counts)
     return tokenizer
 
 
 def _require_size(reached: int, settings: TokenizerSettings, counts: dict[str, Any]) -> None:
+    if reached > settings.vocab_size:
+        others = BYTE_VALUES + len(settings.special_tokens) + len(settings.reserved)
+        room = settings.vocab_size - others
+        less = f", or tokenizer.alphabet_limit to {room} or less" if room else ""
+        raise UserError(
+            f"tokenizer.vocab_size is {settings.vocab_size}, but the corpus has {reached - others} different "
+            f"characters, and there are {others} special, reserved and byte tokens: set tokenizer.vocab_size to more "
+            f"than {reached}{less}"
+        )
     if reached < settings.vocab_size:
         given = f"min_frequency {settings.min_frequency}"
         if settings.max_token_length is not None:
             given += f", max_token_length {settings.max_token_length}"
+        if settings.alphabet_limit is not None:
+            given += f", alphabet_limit {settings.alphabet_limit}"
         if counts["long_pieces"]:
             given += f", {counts['long_pieces']} pieces left out by max_piece_bytes {settings.max_piece_bytes}"
         if counts["rare_pieces"]:

@@ -13,6 +13,8 @@ from pipeline.kernels.bpe_merging import ABSENT, SHORTEST_QUEUED, fill_pairs, me
 ALPHABET = "abc"
 INITIAL = np.array([ALPHABET.index(chr(byte)) if chr(byte) in ALPHABET else 0 for byte in range(256)], np.uint32)
 INITIAL.flags.writeable = False
+BYTES = np.empty(0, np.uint32)
+BYTES.flags.writeable = False
 
 
 @st.composite
@@ -42,12 +44,12 @@ class Merging:
 
     def short(self, text: str) -> list[int]:
         data, (tokens, merges) = self._data(text), (np.empty(SHORTEST_QUEUED, kind) for kind in (np.uint32, np.uint64))
-        count = merge_short(data, 0, len(data), INITIAL, self.pairs, self.shift, tokens, merges)
+        count = merge_short(data, 0, len(data), INITIAL, BYTES, self.pairs, self.shift, tokens, merges)
         return list(tokens[:count].tolist())
 
     def long(self, text: str) -> list[int]:
         data = self._data(text)
-        tokens = merge_long(data, 0, len(data), INITIAL, self.pairs, self.shift)
+        tokens = merge_long(data, 0, len(data), INITIAL, BYTES, self.pairs, self.shift)
         return list(tokens[tokens >= 0].tolist())
 
     def expected(self, text: str) -> list[int]:

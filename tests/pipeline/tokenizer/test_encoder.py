@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from itertools import pairwise, product
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,8 @@ from pipeline.errors import UserError
 from pipeline.kernels.column import TextColumn, column_of, text_column
 from pipeline.tokenizer import encoder as encoder_module
 from pipeline.tokenizer.encoder import Encoder, encoder_of_worker
-from pipeline.tokenizer.settings import PreTokenization
+from pipeline.tokenizer.load import BYTE_TOKENS
+from pipeline.tokenizer.settings import Alphabet, PreTokenization
 from tests.pipeline.filters.generated_texts import PIECED, pieced_texts
 from tests.pipeline.filters.judging import real_texts
 from tests.pipeline.tokenizer.tokenizers_for_tests import TEXTS, changed, trained_tokenizer
@@ -32,11 +34,13 @@ NASTY = (
     "\U0001f468\u200d\U0001f469 \U0001f1e9\U0001f1ea \x00\x01\x7f\u0085\u2028 \ue000 \U0010ffff ---===___ "
     "<|endoftext|> <|im_start|>a<|im_end|>\n"
 )
+CHARACTERS = list("ab \0\n\x7f\u0080\u07ffé中世界\ufffd\uffff\U00010000\U0001f600\U0010ffff'0")
 
 
-@pytest.fixture(scope="module", params=["gpt2", "gpt4"])
+@pytest.fixture(scope="module", params=product(("gpt2", "gpt4"), get_args(Alphabet)), ids=" with ".join)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return Encoder.from_tokenizer(trained_tokenizer(PreTokenization(kind=request.param)))
+    kind, alphabet = request.param
+    return Encoder.from_tokenizer(trained_tokenizer(PreTokenization(kind=kind), alphabet=alphabet))
 
 
 def encoded(encoder: Encoder, texts: list[str]) -> list[list[int]]:
@@ -57,9 +61,10 @@ def test_any_text_has_the_library_s_ids(encoder: Encoder, texts: list[str]) -> N
     assert encoded(encoder, texts) == expected(encoder, texts)
 
 
+@pytest.mark.parametrize("alphabet", get_args(Alphabet))
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_every_pre_tokenization_of_a_recipe_is_compiled(kind: PreTokenization) -> None:
-    encoder = Encoder.from_tokenizer(trained_tokenizer(kind))
+def test_every_pre_tokenization_of_a_recipe_is_compiled(kind: PreTokenization, alphabet: Alphabet) -> None:
+    encoder = Encoder.from_tokenizer(trained_tokenizer(kind, alphabet=alphabet))
     assert encoder.why_not_compiled is None
     texts = [*TEXTS, NASTY, NASTY[::-1], *pieced_texts(300, seed=2)]
     assert encoded(encoder, texts) == expected(encoder, texts)
@@ -138,8 +143,23 @@ def test_the_form_of_the_gpt2_file_that_everybody_has_is_compiled() -> None:
     assert encoded(prefixed, TEXTS) == expected(prefixed, TEXTS) != encoded(encoder, TEXTS)
 
 
-def test_pieces_that_are_tokens_are_looked_up_whole_where_the_file_says_so() -> None:
-    content = trained_tokenizer()
+@given(st.sets(st.sampled_from(CHARACTERS)), st.lists(st.text(st.sampled_from(CHARACTERS), max_size=200), max_size=4))
+def test_characters_that_are_no_tokens_are_spelled_in_bytes(known: set[str], texts: list[str]) -> None:
+    tokens = [*BYTE_TOKENS, *sorted(known), *sorted(a + b for a in known for b in known)]
+    merges = [[a, b] for a in sorted(known) for b in sorted(known)][::-1]
+    # Bytes are merged too where the file says so, with each other and with characters.
+    merges += [["<0xE4>", "<0xB8>"], *(["<0x80>", character] for character in sorted(known))]
+    tokens += ["".join(merge) for merge in merges if merge[0] in BYTE_TOKENS]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    content = trained_tokenizer(alphabet="characters", vocab_size=300)
+    encoder = Encoder.from_tokenizer(changed(content, {"vocab": vocabulary, "merges": merges}, added_tokens=[]))
+    assert encoder.why_not_compiled is None
+    assert encoded(encoder, texts) == expected(encoder, texts)
+
+
+@pytest.mark.parametrize("alphabet", get_args(Alphabet))
+def test_pieces_that_are_tokens_are_looked_up_whole_where_the_file_says_so(alphabet: Alphabet) -> None:
+    content = trained_tokenizer(alphabet=alphabet)
     file = json.loads(content)
     # Without the merges that make them, only looking up whole pieces finds the longer tokens.
     merges = file["model"]["merges"][:20]
@@ -172,6 +192,9 @@ def _unknown() -> dict[str, bytes]:
     truncation = {"direction": "Right", "max_length": 5, "strategy": "LongestFirst", "stride": 0}
     spaces = {"type": "Metaspace", "replacement": "_", "prepend_scheme": "always", "split": True}
     without = {token: index for token, index in vocabulary.items() if token != "~"}
+    characters = trained_tokenizer(alphabet="characters")
+    spelled = json.loads(characters)["model"]["vocab"]
+    incomplete = {token: index for token, index in spelled.items() if token not in ("<0x00>", "<0xF4>")}
     words = {"type": "WordLevel", "vocab": {"Hello": 0, "?": 1}, "unk_token": "?"}
     return {
         "it has a normalizer": changed(content, normalizer=lowercase),
@@ -181,6 +204,8 @@ def _unknown() -> dict[str, bytes]:
         "its model has dropout": changed(content, {"dropout": 1.0}),
         "1 of the 256 bytes are no tokens": changed(content, {"vocab": without}),
         "its model is WordLevel": json.dumps({**file, "model": words}).encode(),
+        "its model has no byte_fallback": changed(characters, {"byte_fallback": False}),
+        "2 of the 256 bytes are no tokens": changed(characters, {"vocab": incomplete}),
     }
 
 

@@ -1,25 +1,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, decoders, pre_tokenizers
 
 from pipeline.errors import UserError
 from pipeline.tokenizer.load import byte_characters, load_tokenizer, one_thread, token_byte_lengths, token_bytes
-from pipeline.tokenizer.settings import TokenizerSettings
+from pipeline.tokenizer.settings import Alphabet, TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
 from tests.pipeline.corpora import write_texts
 from tests.pipeline.runner import SerialRunner
+from tests.pipeline.tokenizer.tokenizers_for_tests import trained_tokenizer
 
 
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+@pytest.fixture(scope="module", params=get_args(Alphabet))
+def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     folder = tmp_path_factory.mktemp("load")
     corpus = write_texts(folder / "corpus", [["a rose is a rose is a rose, über alles\n" * 20]])
-    train_tokenizer(TokenizerSettings(vocab_size=275), corpus, str(folder), SerialRunner())
+    settings = TokenizerSettings(vocab_size=275, alphabet=request.param)
+    train_tokenizer(settings, corpus, str(folder), SerialRunner())
     return load_tokenizer(str(folder / "tokenizer.json"))
 
 
@@ -39,6 +42,22 @@ def test_a_text_is_the_concatenation_of_its_tokens_bytes(tokenizer: Tokenizer, t
     ids = tokenizer.encode(text).ids
     assert b"".join(table[index] for index in ids) == text.encode()
     assert tokenizer.decode(ids, skip_special_tokens=False) == text
+
+
+def test_a_token_of_a_byte_is_one_byte_and_other_tokens_are_their_characters() -> None:
+    tokenizer = Tokenizer.from_str(trained_tokenizer(alphabet="characters").decode())
+    table = {tokenizer.id_to_token(index): text for index, text in enumerate(token_bytes(tokenizer))}
+    assert [table[f"<0x{value:02X}>"] for value in range(256)] == [bytes([value]) for value in range(256)]
+    assert table["世"] == "世".encode()
+    assert table["<|pad|>"] == b""
+
+
+def test_nobody_knows_what_the_tokens_of_another_decoder_stand_for() -> None:
+    tokenizer = Tokenizer.from_str(trained_tokenizer(alphabet="characters").decode())
+    decoder = decoders.Sequence([decoders.Replace("e", " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.decoder = decoder
+    with pytest.raises(KeyError):
+        token_bytes(tokenizer)
 
 
 def test_another_file_than_the_expected_one_is_refused_with_both_named(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -19,9 +19,10 @@ from pipeline.errors import UserError
 from pipeline.kernels import merge_queue
 from pipeline.kernels.column import column_of
 from pipeline.tokenizer.counts import Counts, frozen
-from pipeline.tokenizer.merges import BYTE_TOKENS, Alphabet, tokenizer_of, train_merges
+from pipeline.tokenizer.load import BYTE_TOKENS
+from pipeline.tokenizer.merges import tokenizer_of, train_merges
 from pipeline.tokenizer.pieces import pieces_of, pre_tokenizer_of
-from pipeline.tokenizer.settings import PreTokenization
+from pipeline.tokenizer.settings import Alphabet, PreTokenization
 from tests.pipeline.filters.judging import real_texts
 
 GPT2, GPT4 = PreTokenization(kind="gpt2"), PreTokenization(kind="gpt4", cjk="characters")

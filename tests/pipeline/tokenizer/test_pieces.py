@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.kernels.column import TextColumn, column_of
 from pipeline.tokenizer.pieces import pieces_of, pre_tokenizer_of
-from pipeline.tokenizer.settings import PreTokenization
+from pipeline.tokenizer.settings import Alphabet, PreTokenization
 from tests.pipeline.filters.judging import real_texts
 
 CHOICES = [
@@ -62,20 +63,28 @@ def cut_by_us(texts: list[str], choice: PreTokenization) -> list[list[str]]:
     return found
 
 
-def cut_by_the_library(texts: list[str], choice: PreTokenization) -> list[list[str]]:
-    splitter = pre_tokenizer_of(choice)
+def cut_by_the_library(texts: list[str], choice: PreTokenization, alphabet: Alphabet = "bytes") -> list[list[str]]:
+    splitter = pre_tokenizer_of(choice, alphabet)
     return [[text[start:end] for _, (start, end) in splitter.pre_tokenize_str(text)] for text in texts]
 
 
-def assert_equal_cuts(texts: list[str], choice: PreTokenization) -> None:
-    for text, ours, theirs in zip(texts, cut_by_us(texts, choice), cut_by_the_library(texts, choice), strict=True):
-        assert ours == theirs, (choice, text)
+def assert_equal_cuts(texts: list[str], choice: PreTokenization, alphabet: Alphabet = "bytes") -> None:
+    theirs = cut_by_the_library(texts, choice, alphabet)
+    for text, ours, wanted in zip(texts, cut_by_us(texts, choice), theirs, strict=True):
+        assert ours == wanted, (choice, text)
 
 
 @settings(max_examples=300)
-@given(texts=st.lists(NASTY, max_size=5), choice=st.sampled_from(CHOICES))
-def test_any_text_is_cut_as_the_library_cuts_it(texts: list[str], choice: PreTokenization) -> None:
-    assert_equal_cuts(texts, choice)
+@given(texts=st.lists(NASTY, max_size=5), choice=st.sampled_from(CHOICES), alphabet=st.sampled_from(get_args(Alphabet)))
+def test_any_text_is_cut_as_the_library_cuts_it(texts: list[str], choice: PreTokenization, alphabet: Alphabet) -> None:
+    assert_equal_cuts(texts, choice, alphabet)
+
+
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_characters_stay_what_they_are_where_they_are_the_alphabet(choice: PreTokenization) -> None:
+    for text in (*real_texts(60), REPRESENTATIVES * 2):
+        pieces = [piece for piece, _ in pre_tokenizer_of(choice, "characters").pre_tokenize_str(text)]
+        assert pieces == cut_by_us([text], choice)[0]
 
 
 @pytest.mark.parametrize("choice", PLAIN, ids=lambda choice: choice.kind)

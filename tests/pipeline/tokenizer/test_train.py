@@ -2,22 +2,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer
 
 from pipeline import storage
 from pipeline.engine import Engine
 from pipeline.errors import UserError
 from pipeline.shard import StageDirectory
-from pipeline.tokenizer.load import load_tokenizer
-from pipeline.tokenizer.pieces import pre_tokenizer_of
-from pipeline.tokenizer.settings import Sampling, TokenizerSettings
+from pipeline.tokenizer.load import BYTE_TOKENS, load_tokenizer
+from pipeline.tokenizer.settings import Alphabet, Sampling, TokenizerSettings
 from pipeline.tokenizer.train import read_tokenizer_manifest, train_tokenizer
 from tests.pipeline.corpora import write_corpus, write_texts
 from tests.pipeline.runner import SerialRunner
+from tests.pipeline.tokenizer.tokenizers_for_tests import trained_by_the_library
 
 WORDS = "the quick brown fox jumps over the lazy dog and she sells sea shells by the sea shore 1234567 times"
 TEXTS = [
@@ -88,6 +88,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"pre_tokenization": "gpt4", "min_frequency": 1},
     {"digits": "single", "cjk": "characters", "extra_special_tokens": ("<|tool|>",), "reserved_tokens": 2},
     {"pre_tokenization": "gpt4", "digits": "threes", "cjk": "runs", "max_token_length": 5},
+    {"alphabet": "characters", "extra_special_tokens": ("<|tool|>",), "reserved_tokens": 2},
+    {"alphabet": "characters", "alphabet_limit": 22, "vocab_size": 300, "pre_tokenization": "gpt4", "cjk": "runs"},
+    {"alphabet": "characters", "vocab_size": 350, "max_token_length": 5, "digits": "single"},
 ]
 
 
@@ -99,24 +102,44 @@ def test_the_tokenizer_is_the_one_the_library_trains_on_the_same_text(
     train_tokenizer(settings, corpus, str(tmp_path), SerialRunner())
     ours = json.loads((tmp_path / "tokenizer.json").read_text())
 
-    library = Tokenizer(models.BPE())
-    library.pre_tokenizer = pre_tokenizer_of(settings.pieces)
-    library.decoder = decoders.ByteLevel()
-    length: dict[str, Any] = (
-        {} if settings.max_token_length is None else {"max_token_length": settings.max_token_length}
-    )
-    trainer = trainers.BpeTrainer(
+    limits: dict[str, Any] = {
+        "max_token_length": settings.max_token_length,
+        "limit_alphabet": settings.alphabet_limit,
+    }
+    named = [AddedToken(name, special=True, normalized=False) for name in settings.special_tokens + settings.reserved]
+    theirs = trained_by_the_library(
+        [text for texts in TEXTS for text in texts],
+        settings.pieces,
+        named,
+        settings.alphabet,
         vocab_size=settings.vocab_size,
         min_frequency=settings.min_frequency,
-        special_tokens=[
-            AddedToken(name, special=True, normalized=False) for name in settings.special_tokens + settings.reserved
-        ],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-        **length,
+        **{name: value for name, value in limits.items() if value is not None},
     )
-    library.train_from_iterator([text for texts in TEXTS for text in texts], trainer)
-    assert ours == json.loads(library.to_str())
+    assert ours == json.loads(theirs)
+
+
+def test_characters_outside_the_alphabet_are_spelled_and_what_looks_like_a_byte_token_is_text(tmp_path: Path) -> None:
+    texts = ["<0x41> is no byte, <0x0A> neither. " * 40, "größer, 世界 \U0001f600 " * 3 + "\0"]
+    corpus = write_texts(tmp_path / "corpus", [texts])
+    fields = {"alphabet": "characters", "alphabet_limit": 20, "vocab_size": 290}
+    for pieces in ("gpt2", "gpt4"):
+        settings = TokenizerSettings.model_validate({**fields, "pre_tokenization": pieces})
+        train_tokenizer(settings, corpus, str(tmp_path / "tokenizer"), SerialRunner())
+        tokenizer = load_tokenizer(str(tmp_path / "tokenizer" / "tokenizer.json"))
+        for text in (*texts, "<0xFF><0x00>龘"):
+            found = tokenizer.encode(text)
+            assert tokenizer.decode(found.ids, skip_special_tokens=False) == text
+        assert set(tokenizer.encode("<0x41> is").ids).isdisjoint(tokenizer.token_to_id(name) for name in BYTE_TOKENS)
+        assert tokenizer.encode("龘").tokens == ["<0xE9>", "<0xBE>", "<0x98>"]
+        report = json.loads((tmp_path / "tokenizer" / "tokenizer_report.json").read_text())
+        assert report["round_trip"] == {"documents": 2, "failures": 0}
+
+
+def test_more_characters_than_the_vocabulary_has_room_for_are_refused(corpus: StageDirectory, tmp_path: Path) -> None:
+    settings = TokenizerSettings(vocab_size=310, alphabet="characters")
+    with pytest.raises(UserError, match=r"51 different characters, .* more than 311, or .*alphabet_limit to 50 or"):
+        train_tokenizer(settings, corpus, str(tmp_path), SerialRunner())
 
 
 def test_the_library_itself_reads_the_file_and_encodes_alike(trained: Path) -> None:
@@ -208,11 +231,13 @@ def test_sampling_by_language_gives_small_languages_merges(tmp_path: Path) -> No
     assert lengths[1] < lengths[0] / 2
 
 
-def test_transformers_opens_the_folder(trained: Path) -> None:
+@pytest.mark.parametrize("alphabet", get_args(Alphabet))
+def test_transformers_opens_the_folder(alphabet: Alphabet, corpus: StageDirectory, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    train_tokenizer(TokenizerSettings(vocab_size=320, alphabet=alphabet), corpus, str(tmp_path), SerialRunner())
     opened, ours = (
-        transformers.AutoTokenizer.from_pretrained(str(trained)),
-        load_tokenizer(str(trained / "tokenizer.json")),
+        transformers.AutoTokenizer.from_pretrained(str(tmp_path)),
+        load_tokenizer(str(tmp_path / "tokenizer.json")),
     )
     for text in [*TEXTS[0], *TEXTS[1], " It's  2024,\n\nNow . "]:
         assert opened(text)["input_ids"] == ours.encode(text).ids
@@ -234,6 +259,13 @@ def test_a_vocabulary_smaller_than_the_alphabet_is_refused() -> None:
         TokenizerSettings(vocab_size=260, extra_special_tokens=("<|tool|>",))
     with pytest.raises(ValidationError, match=r"14 special tokens \(10 of them reserved\): set it to at least 270"):
         TokenizerSettings(vocab_size=265, reserved_tokens=10)
+
+
+def test_a_limit_of_characters_belongs_to_an_alphabet_of_characters_and_needs_room() -> None:
+    with pytest.raises(ValidationError, match="set alphabet to characters too"):
+        TokenizerSettings(alphabet_limit=100)
+    with pytest.raises(ValidationError, match=r"256 bytes, 100 characters and 4 special tokens: .* at least 360"):
+        TokenizerSettings(alphabet="characters", alphabet_limit=100, vocab_size=359)
 
 
 def test_special_tokens_that_text_could_produce_or_that_repeat_are_refused() -> None:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, models, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, trainers
 from tokenizers.pre_tokenizers import ByteLevel
 
+from pipeline.tokenizer.load import BYTE_TOKENS
 from pipeline.tokenizer.pieces import pre_tokenizer_of
-from pipeline.tokenizer.settings import SPECIAL_TOKENS, PreTokenization
+from pipeline.tokenizer.settings import SPECIAL_TOKENS, Alphabet, PreTokenization
 
 TEXTS = [
     "The quick brown fox doesn't jump over the lazy dog's 12345 hedges, and she'll say: \"sea shells\"!\r\n\n\t" * 3,
@@ -21,19 +22,50 @@ TEXTS = [
 
 
 def trained_tokenizer(
-    pre_tokenization: PreTokenization | None = None, vocab_size: int = 500, texts: Sequence[str] = TEXTS
+    pre_tokenization: PreTokenization | None = None,
+    vocab_size: int = 500,
+    texts: Sequence[str] = TEXTS,
+    alphabet: Alphabet = "bytes",
 ) -> bytes:
-    """A tokenizer.json of byte-level BPE as a run writes it."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizer_of(pre_tokenization or PreTokenization())
-    trainer = trainers.BpeTrainer(
+    """A tokenizer.json as a run writes it."""
+    named = [AddedToken(name, special=True, normalized=False) for name in SPECIAL_TOKENS]
+    return trained_by_the_library(
+        texts,
+        PreTokenization() if pre_tokenization is None else pre_tokenization,
+        named,
+        alphabet,
         vocab_size=vocab_size,
-        special_tokens=[AddedToken(name, special=True, normalized=False) for name in SPECIAL_TOKENS],
-        initial_alphabet=ByteLevel.alphabet(),
+    )
+
+
+def trained_by_the_library(
+    texts: Sequence[str],
+    pre_tokenization: PreTokenization,
+    special: Sequence[AddedToken],
+    alphabet: Alphabet,
+    **settings: Any,
+) -> bytes:
+    """What the library's own trainer makes of texts.
+
+    It has no way to begin a vocabulary with the tokens of single bytes but to call them special; they are no longer in
+    the file.
+    """
+    characters = alphabet == "characters"
+    tokenizer = Tokenizer(models.BPE(byte_fallback=characters))
+    tokenizer.pre_tokenizer = pre_tokenizer_of(pre_tokenization, alphabet)
+    tokenizer.decoder = (
+        decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()]) if characters else decoders.ByteLevel()
+    )
+    trainer = trainers.BpeTrainer(
+        special_tokens=[*special, *BYTE_TOKENS] if characters else [*special],
+        initial_alphabet=[] if characters else ByteLevel.alphabet(),
         show_progress=False,
+        **settings,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer.to_str().encode()
+    file = json.loads(tokenizer.to_str())
+    file["added_tokens"] = [token for token in file["added_tokens"] if token["content"] not in BYTE_TOKENS]
+    return json.dumps(file).encode()
 
 
 def changed(content: bytes, model: dict[str, Any] | None = None, **fields: Any) -> bytes:
