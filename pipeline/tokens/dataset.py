@@ -37,6 +37,10 @@ from pipeline.tokens.packing import KERNELS
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.shuffling import Shuffle, consecutive
 
+_DATASET_DICT = "dataset_dict.json"
+_OF_A_SPLIT = ("dataset_info.json", "state.json")
+_BESIDE_SHARDS = (TOKENIZER_COPY, _DATASET_DICT, *(f"{split}/{file}" for split in SPLITS for file in _OF_A_SPLIT))
+"""Files of a finished dataset without which it cannot be read, by us or by `datasets`."""
 _WITHOUT_EFFECT = {"bucket_bytes"}
 """Settings that packing does not look at; what they do to the buckets is in the tasks' arguments."""
 
@@ -71,7 +75,10 @@ def finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
         file = storage.join(directory, shard["file"])
         if not storage.exists(file) or storage.size_of(file) != shard["file_bytes"]:
             return None
-    return manifest
+    if not all(storage.exists(storage.join(directory, file)) for file in _BESIDE_SHARDS):
+        return None
+    copy = storage.join(directory, TOKENIZER_COPY)
+    return manifest if storage.sha256_of(copy) == manifest["tokenizer_fingerprint"] else None
 
 
 def pack_documents(
@@ -269,7 +276,7 @@ def _write_dataset(
     for split, entry in splits.items():
         names = [storage.name_of(shard["file"]) for shard in entry["shards"]]
         write_dataset_files(storage.join(directory, split), schema, names, fingerprint(content, split))
-    storage.write_json(storage.join(directory, "dataset_dict.json"), {"splits": list(SPLITS)})
+    storage.write_json(storage.join(directory, _DATASET_DICT), {"splits": list(SPLITS)})
     with storage.write_atomically(storage.join(directory, TOKENIZER_COPY)) as file:
         file.write(storage.read_bytes(tokenizer.url))
 
@@ -280,13 +287,13 @@ def _remove_strays(
     """Remove what an earlier run with more or other shards left: nothing unlisted lies in the dataset."""
     records = {f"{key}.json" for key in keys}
     listed = {
-        "": {*records, MANIFEST, TOKENIZER_COPY, "dataset_dict.json", *SPLITS, ENCODED, LEFTOVERS, CLUSTERS},
+        "": {*records, MANIFEST, TOKENIZER_COPY, _DATASET_DICT, *SPLITS, ENCODED, LEFTOVERS, CLUSTERS},
         ENCODED: {f"{name}.{ending}" for name in names for ending in ("arrow", "json")},
         LEFTOVERS: {storage.name_of(file) for file in leftovers},
     }
     for split, entry in splits.items():
         shards = {storage.name_of(shard["file"]) for shard in entry["shards"]}
-        listed[split] = {*shards, "dataset_info.json", "state.json"}
+        listed[split] = {*shards, *_OF_A_SPLIT}
     for folder, known in listed.items():
         place = storage.join(directory, folder) if folder else directory
         for name in storage.list_names(place):

@@ -45,9 +45,12 @@ def require_sound(directory: str, shard: dict[str, Any]) -> None:
     """Raises UserError when a shard is not the file that `tokens.json` lists."""
     file = storage.join(directory, shard["file"])
     if not storage.exists(file):
-        raise UserError(f"{file} does not exist, but {MANIFEST} lists it: make the tokens again")
+        raise UserError(f"{file} does not exist, but {MANIFEST} lists it: run the tokens step (or the import) again")
     if storage.sha256_of(file) != shard["sha256"]:
-        raise UserError(f"{file} does not have the sha256 that {MANIFEST} gives: it is damaged, make the tokens again")
+        raise UserError(
+            f"{file} does not have the sha256 that {MANIFEST} gives, it is damaged: remove it and run the tokens step "
+            "(or the import) again"
+        )
 
 
 def _export_split(directory: str, manifest: dict[str, Any], split: str, prefix: str) -> Exported:

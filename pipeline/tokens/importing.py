@@ -27,7 +27,7 @@ from pipeline.tokenizer.load import load_tokenizer, token_byte_lengths, tokenize
 from pipeline.tokenizer.settings import END_OF_TEXT, PADDING
 from pipeline.tokens.dataset import finished_manifest, pack_documents
 from pipeline.tokens.encoded import Documents, write_documents
-from pipeline.tokens.format import CODE_VERSION, ENCODED, MANIFEST, VALIDATION, TokenizerFile
+from pipeline.tokens.format import CODE_VERSION, ENCODED, ENDS, MANIFEST, SOURCES, VALIDATION, TokenizerFile
 from pipeline.tokens.megatron import open_indexed
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.shuffling import Shuffle
@@ -89,13 +89,15 @@ def import_tokens(
         end_of_text: The token that closes a document; it is added where a document does not end with it.
 
     Raises:
-        UserError: something is missing, damaged, of an unknown form, or has ids that the tokenizer does not know.
+        UserError: something is missing, damaged, of an unknown form, or has ids that the tokenizer does not know; the
+            folder holds something that is no token dataset.
         ShardsFailed: some slices could not be imported; the others are kept.
     """
     tokenizer = _tokenizer(tokenizer_file, end_of_text)
     slices = plan_slices(source, column)
     name = name or storage.name_of(source.removesuffix(".bin").removesuffix(".idx"))
     directory = storage.absolute(directory)
+    _require_own_folder(directory)
     # Of the text nothing is known but that a token of a common vocabulary stands for some four bytes.
     shuffle = shuffle_of(settings, 4 * sum(part.tokens for part in slices))
     order = None if shuffle is None else (shuffle.seed, shuffle.buckets)
@@ -137,6 +139,16 @@ def import_tokens(
     }
     names = [task.key for task in tasks]
     return pack_documents(directory, source, names, encoded, shuffle, settings, tokenizer, runner, wanted, further)
+
+
+def _require_own_folder(directory: str) -> None:
+    """Raises UserError where the folder holds something else: what is not of the dataset would be removed."""
+    names = set(storage.list_names(directory))
+    if names and not names & {MANIFEST, ENCODED}:
+        raise UserError(
+            f"{directory} is no token dataset but holds {min(names)}: name a new or empty folder, whatever is not of "
+            "the dataset is removed from it"
+        )
 
 
 def plan_slices(source: str, column: str) -> list[TokenSlice]:
@@ -267,6 +279,11 @@ def _columns(file: str, column: str) -> Iterator[pa.Array]:
 
 
 def _require_column(file: str, column: str, names: list[str]) -> None:
+    if ENDS in names and SOURCES in names:
+        raise UserError(
+            f"{file} is of a gptmill token dataset, whose rows overlap by a token: train on it as it is "
+            "(pretrain.mixture), or write it with gptmill export-tokens and import that"
+        )
     if column not in names:
         raise UserError(f"{file} has no column {column}, only {', '.join(names)}: name the column of token ids")
 

@@ -254,3 +254,23 @@ def test_a_damaged_shard_is_named_and_nothing_of_its_split_exported(
     with pytest.raises(UserError, match=r"train/shard-00000-000\.arrow (does not exist|does not have the sha256)"):
         export_tokens(str(tmp_path / "tokens"), str(tmp_path / "out"))
     assert not list((tmp_path / "out").glob("train*"))
+
+
+def test_what_lies_in_the_target_folder_is_never_removed(tokenizer: str, tmp_path: Path) -> None:
+    source = tmp_path / "theirs"
+    source.mkdir()
+    parquet.write_table(pa.table({"input_ids": [[20, 21], [22]]}), source / "part.parquet")
+    (source / "notes.json").write_text("{}")
+    before = contents(source)
+    with pytest.raises(
+        UserError, match=r"theirs is no token dataset but holds notes\.json: name a new or empty folder"
+    ):
+        _imported(source, tokenizer, source)
+    assert contents(source) == before
+
+
+def test_rows_of_a_token_dataset_are_no_documents(corpus: StageDirectory, tokenizer: str, tmp_path: Path) -> None:
+    """Each row begins with a token of the row before: it would be trained on twice."""
+    write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
+    with pytest.raises(ShardsFailed, match=r"train/shard-00000-000\.arrow is of a gptmill token dataset"):
+        _imported(tmp_path / "tokens" / "train", tokenizer, tmp_path / "again")
