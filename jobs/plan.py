@@ -6,6 +6,7 @@ third hour.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +17,7 @@ from jobs.terminal import console, done, note, show_table, size
 from jobs.tokens import packing_of
 from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
+from pipeline.dedup.keeping import KeepingStage
 from pipeline.errors import UserError
 from trainer.data.mixed_rows import OWN, plan_run
 from trainer.data.mixture import MixturePlan
@@ -42,6 +44,8 @@ def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         named.append(("finetune.data", recipe.finetune.data))
     if absent := [f"{where}: {path} does not exist" for where, path in named if not storage.exists(path)]:
         raise RecipeError("\n".join(absent))
+    if "corpus" in steps and (unknown := _unknown_sources(recipe)):
+        raise RecipeError("\n".join(unknown))
     if "pretrain" in steps:
         pretraining_plan(loaded)
         mixture_plan(loaded, steps)
@@ -49,6 +53,22 @@ def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
         if missing:
             raise UserError(f"training needs {', '.join(missing)}: pip install 'gptmill[train]'")
+
+
+def _unknown_sources(recipe: Recipe) -> list[str]:
+    """Sources that stages prefer and that the recipe does not have: a misspelt one would silently prefer nothing."""
+    if any(type(source).__module__.split(".")[0] != "pipeline" for source in recipe.sources):
+        # A source of the user may name its documents as it likes.
+        return []
+    labels = [source.label for source in recipe.sources]
+    found = []
+    for stage in recipe.stages:
+        for name in stage.keep_sources if isinstance(stage, KeepingStage) else []:
+            if name not in labels:
+                close = difflib.get_close_matches(name, labels, 1)
+                hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(labels)}"
+                found.append(f"{stage.name}: keep_sources: no source is named {name}; {hint}")
+    return found
 
 
 def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:

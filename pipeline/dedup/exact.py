@@ -29,8 +29,7 @@ from pipeline.dedup.keeping import KeepingStage, KeepRule, kept_documents
 from pipeline.dedup.minhash_costs import DOCUMENT_BYTES
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partitions, write_partitions
-from pipeline.dedup.removals import Action, RemoveDuplicates, groups_table, plan_removals
-from pipeline.errors import UserError
+from pipeline.dedup.removals import Action, RemoveDuplicates, groups_table, label_columns, plan_removals
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
 from pipeline.stage import DocumentStage, Outcome, Position, Runner, Task
 
@@ -74,6 +73,8 @@ class ExactDedup(KeepingStage):
 
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Hash all documents, group equal hashes, plan the removals."""
+        labels = label_columns(RemoveExactDuplicates.rule) if self.action == "label" else []
+        self.check_columns(corpus, [*labels, *filter(None, [self.copies_column])])
         numbered = NumberedCorpus(corpus.url)
         partitions = -(-numbered.documents // self.partition_documents) or 1
         rule = self.keep_rule
@@ -162,10 +163,6 @@ class RemoveExactDuplicates(RemoveDuplicates):
         outcome = super().apply(documents, position)
         if self.copies_column is None:
             return outcome
-        if self.copies_column in outcome.documents.column_names:
-            raise UserError(
-                f"copies_column: the documents have a column {self.copies_column} already; name another one"
-            )
         copies = np.ones(documents.num_rows, np.int64)
         rows = self._rows(position, documents.num_rows)
         copies[rows["row"].to_numpy() - position.first_row] = rows["size"].to_numpy()

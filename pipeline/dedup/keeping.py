@@ -6,14 +6,17 @@ does not depend on the order in which tasks ended. Only columns of documents tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.errors import UserError
+from pipeline.errors import SettingError
+from pipeline.shard import StageDirectory, open_table
 from pipeline.stage import SurveyStage
 
 Measure = Literal["first", "longest", "highest", "lowest"]
@@ -53,6 +56,28 @@ class KeepingStage(SurveyStage):
         """What the fields say."""
         return KeepRule(self.keep, self.keep_column, tuple(self.keep_sources))
 
+    def check_columns(self, corpus: StageDirectory, added: Sequence[str]) -> None:
+        """Make sure that the columns named are there, and those to add are not, before hours are spent.
+
+        Raises:
+            SettingError: says which column, and which there are.
+        """
+        schema = open_table(corpus.path(corpus.shards[0])).schema
+        kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        numeric = [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+        if self.keep_column is not None and self.keep_column not in numeric:
+            what = "is no number" if self.keep_column in schema.names else "does not exist"
+            there = f"numbers are in: {', '.join(numeric)}" if numeric else "no column holds numbers"
+            raise SettingError(
+                f"{self.name}: keep_column: the documents' column {self.keep_column} {what} here; {there} (what the "
+                "records held besides their text is in `metadata`, which is no column of numbers)"
+            )
+        if twice := [name for name in added if name in schema.names]:
+            raise SettingError(
+                f"{self.name}: the documents have the columns {', '.join(twice)} already, which this stage would add: "
+                "name others, label in one stage only, or let one drop"
+            )
+
 
 def kept_documents(
     numbered: NumberedCorpus, document: np.ndarray, root: np.ndarray, rule: KeepRule
@@ -67,9 +92,6 @@ def kept_documents(
 
     Returns:
         The kept one: int64[documents]; its place in its group by the rule, 0 for the kept one: int64[documents].
-
-    Raises:
-        UserError: the corpus has no such column, or it holds no numbers.
     """
     keys = [document, _measured(numbered, document, rule), _rank(numbered, document, rule.sources), root]
     order = np.lexsort(keys)
@@ -91,12 +113,7 @@ def _measured(numbered: NumberedCorpus, document: np.ndarray, rule: KeepRule) ->
     if rule.measure == "longest":
         return -numbered.text_bytes(document).astype(np.float64)
     assert rule.column is not None
-    try:
-        values = np.array(numbered.column(rule.column, document), np.float64)
-    except KeyError as fault:
-        raise UserError(f"keep_column: the documents have no column {rule.column} here: {fault.args[0]}") from fault
-    except (TypeError, ValueError) as fault:
-        raise UserError(f"keep_column: {rule.column} holds something else than numbers ({fault})") from fault
+    values = np.array(numbered.column(rule.column, document), np.float64)
     signed = values if rule.measure == "lowest" else -values
     return np.where(np.isnan(signed), np.inf, signed)
 

@@ -28,7 +28,7 @@ from pipeline.dedup.near_index import MANIFEST, IndexSettings, power_of_two, wri
 from pipeline.dedup.near_index_reading import NearIndexes
 from pipeline.dedup.near_index_search import KnownDocuments, find_known
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.removals import Action, GiantGroups, RemoveDuplicates, plan_removals
+from pipeline.dedup.removals import Action, GiantGroups, RemoveDuplicates, label_columns, plan_removals
 from pipeline.dedup.signatures import Scheme, choose_bands
 from pipeline.dedup.sketches import SKETCH_BYTES
 from pipeline.shard import StageDirectory, fingerprint, shard_name
@@ -146,6 +146,7 @@ class MinhashDedup(KeepingStage):
 
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Find the groups of near-duplicates, plan the removals."""
+        self.check_columns(corpus, label_columns(RemoveNearDuplicates.rule) if self.action == "label" else [])
         plan = _Plan(self, corpus, directory, runner)
         stamp = plan.write_bands()
         known = plan.find_known(self._indexes(), stamp) if self.against else None

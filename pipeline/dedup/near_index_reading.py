@@ -127,5 +127,8 @@ def check_part(directory: str, content: str, indexes: NearIndexes, files: Sequen
         for name, sha256 in file.files.items():
             url = storage.join(file.index, FOLDER, name)
             if not storage.exists(url) or storage.sha256_of(url) != sha256:
-                raise UserError(f"against: {url} is missing or is not what was written; write the index again")
+                raise UserError(
+                    f"against: {url} is missing or is not what was written: remove it, if it is there, and run the "
+                    "recipe that wrote the index again"
+                )
     return {"files": {}}

@@ -162,7 +162,10 @@ def _tables(manifest: str, settings: str) -> list[pa.Table]:
     for name, sha256 in about["files"].items():
         url = storage.join(folder, name)
         if not storage.exists(url) or storage.sha256_of(url) != sha256:
-            raise SettingError(f"against: {url} is missing or damaged; write the index again with `text_index`")
+            raise SettingError(
+                f"against: {url} is missing or damaged: remove it, if it is there, and run the recipe that wrote the "
+                "index again"
+            )
         tables.append(read_partition(url, 0, 1, about["content"]))
     return tables
 

@@ -95,6 +95,14 @@ def test_a_missing_input_is_found_by_the_dry_run_too(folder: Path) -> None:
         assert "error: nowhere: no such file or folder; correct the source's `path`" in output
 
 
+def test_a_preferred_source_that_the_recipe_does_not_have_is_named(folder: Path) -> None:
+    text = (folder / "recipe.yaml").read_text().replace("{path: in}", "{path: in, name: wikipedia}")
+    (folder / "recipe.yaml").write_text(text.replace("exact_dedup", "exact_dedup: {keep_sources: [wikipeda]}"))
+    code, output = gptmill(folder, "corpus", "recipe.yaml", "--dry-run")
+    assert code == 2
+    assert "exact_dedup: keep_sources: no source is named wikipeda; did you mean wikipedia?" in output
+
+
 def test_a_dry_run_prints_the_plan_and_does_nothing(folder: Path) -> None:
     code, output = gptmill(folder, "corpus", "recipe.yaml", "--dry-run")
     assert code == 0

@@ -12,7 +12,7 @@ from pipeline.dedup import removals
 from pipeline.dedup.keeping import KeepRule, kept_documents
 from pipeline.dedup.minhash import MinhashDedup
 from pipeline.dedup.shingles import shingles
-from pipeline.errors import ShardsFailed
+from pipeline.errors import SettingError, ShardsFailed
 from pipeline.shard import open_table
 from pipeline.stage import Position
 from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
@@ -227,9 +227,9 @@ def test_the_best_value_of_a_column_stays_and_no_value_is_the_worst() -> None:
 
 
 def test_a_column_that_is_not_there_or_holds_no_numbers_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ShardsFailed, match="keep_column: the documents have no column quality"):
+    with pytest.raises(SettingError, match="keep_column: the documents' column quality does not exist here; no column"):
         survey(tmp_path / "a", [["x", "x"]], keep="highest", keep_column="quality")
-    with pytest.raises(ShardsFailed, match="keep_column: id holds something else than numbers"):
+    with pytest.raises(SettingError, match="keep_column: the documents' column id is no number"):
         survey(tmp_path / "b", [["x", "x"]], keep="lowest", keep_column="id")
     with pytest.raises(ValidationError, match="set `keep_column` exactly when"):
         MinhashDedup(keep="highest")

@@ -52,8 +52,10 @@ def test_a_missing_or_cut_file_is_refused_and_named(tmp_path: Path) -> None:
     (missing / "shard-00002.arrow").unlink()
     (cut / "shard-00000.arrow").write_bytes((cut / "shard-00000.arrow").read_bytes()[:-20])
     for folder, name in ((missing, "shard-00002.arrow"), (cut, "shard-00000.arrow")):
-        with pytest.raises(SettingError, match=name):
+        with pytest.raises(SettingError, match=f"{name} is missing or damaged: remove it, if it is there, and run"):
             apply_to(new, KnownTexts(against=(str(folder),)))
+        (folder / name).unlink(missing_ok=True)
+        assert len(apply_to(new, KnownTexts(against=(index(tmp_path, folder.name),)))) == 2
 
 
 def test_an_index_of_another_format_is_refused(tmp_path: Path) -> None:
