@@ -50,8 +50,12 @@ def kernel(function: Function) -> Function:
     # Read by numba when the decorator is applied, and at no other time.
     config.CACHE_DIR = str(_folder(function.__module__))
     try:
+        cache_type = _cache_type()
         compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
-        compiled._cache = _cache_type()(function)
+        if cache_type is None or not hasattr(compiled, "_cache"):
+            compiled = numba.njit(nogil=True, error_model="numpy", cache=True)(function)
+        else:
+            compiled._cache = cache_type(function)
     finally:
         config.CACHE_DIR = before
     return cast(Function, compiled)
@@ -62,15 +66,29 @@ def _cache_type() -> Any:
     """numba's cache of compiled functions, but loading one does not load the compiler's rules of typing and lowering.
 
     numba imports these (and with them SciPy and cffi, where installed) before it reads what is compiled already, which
-    needs none of them; compiling loads them in any case.
+    needs none of them; compiling loads them in any case. And a file that cannot be read (empty, because the machine
+    lost power; cut short) is compiled anew, where numba's cache raises.
+
+    These classes are numba's own business: None, which means its own cache, when another version has them no more.
     """
-    from numba.core.caching import FunctionCache
-    from numba.core.runtime.nrt import rtsys
+    try:
+        from numba.core.caching import FunctionCache
+        from numba.core.runtime.nrt import rtsys
+    except ImportError:
+        return None
+    used = ((FunctionCache, "_load_overload"), (FunctionCache, "flush"), (rtsys, "initialize"))
+    if not all(hasattr(owner, name) for owner, name in used):
+        return None
 
     class CompiledFunctions(FunctionCache):
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             rtsys.initialize(target_context)  # the allocator of arrays
-            return self._load_overload(sig, target_context)
+            try:
+                return self._load_overload(sig, target_context)
+            except Exception:
+                # The library that made the file knows by its many ways to fail that it is damaged; we do not.
+                self.flush()
+                return None
 
     return CompiledFunctions
 
