@@ -99,9 +99,11 @@ def _find(
         if row >= 0:
             return shard, table.slice(row, 1).to_pylist()[0], True
         with storage.open_binary(directory.dropped_path(shard)) as file:
-            dropped = parquet.read_table(file, filters=[("id", "=", document_id)])
-        if dropped.num_rows:
-            return shard, dropped.slice(0, 1).to_pylist()[0], False
+            # Without threads: pyarrow's may still run when the command ends, and then end it with an abort.
+            log = parquet.ParquetFile(file)
+            row = compute.index(log.read(["id"], use_threads=False)["id"], document_id).as_py()
+            if row >= 0:
+                return shard, log.read(use_threads=False).slice(row, 1).to_pylist()[0], False
     return None
 
 
