@@ -36,6 +36,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "noise": (),
     "perplexity": ("kenlm",),
     "pii": ("presidio",),
+    "reader": (),
     "substring": (),
     "tokens": ("datatrove",),
     "train": (),

@@ -16,10 +16,17 @@ from pipeline.tokens.format import FORMAT_VERSION, row_schema, token_type
 SEED = 1
 
 
-def write_drawn_tokens(directory: Path, vocab_size: int, context_length: int, rows: dict[str, int]) -> Path:
+def write_drawn_tokens(
+    directory: Path,
+    vocab_size: int,
+    context_length: int,
+    rows: dict[str, int],
+    rows_per_shard: int = 1 << 30,
+    documents_per_row: int = 1,
+) -> Path:
     """Write splits of so many rows, token ids as frequent as words are (Zipf); returns the tokenizer's path.
 
-    The tokenizer is a file that only stands for one.
+    The documents of a row are of equal length. The tokenizer is a file that only stands for one.
     """
     directory.mkdir(parents=True)
     tokenizer = directory / "tokenizer.json"
@@ -37,7 +44,9 @@ def write_drawn_tokens(directory: Path, vocab_size: int, context_length: int, ro
         "packing": "split",
         "sources": ["drawn"],
         "splits": {
-            split: _write_split(directory, split, count, vocab_size, context_length, random)
+            split: _write_split(
+                directory, split, count, vocab_size, context_length, rows_per_shard, documents_per_row, random
+            )
             for split, count in rows.items()
         },
     }
@@ -46,19 +55,36 @@ def write_drawn_tokens(directory: Path, vocab_size: int, context_length: int, ro
 
 
 def _write_split(
-    directory: Path, split: str, rows: int, vocab_size: int, context_length: int, random: np.random.Generator
+    directory: Path,
+    split: str,
+    rows: int,
+    vocab_size: int,
+    context_length: int,
+    rows_per_shard: int,
+    documents_per_row: int,
+    random: np.random.Generator,
 ) -> dict[str, Any]:
-    file = f"{split}/shard-00000.arrow"
+    counts = [min(rows_per_shard, rows - first) for first in range(0, rows, rows_per_shard)]
+    files = [f"{split}/shard-{number:05d}.arrow" for number in range(len(counts))]
+    listed = []
+    for file, count in zip(files, counts, strict=True):
+        _write_shard(directory / file, count, vocab_size, context_length, documents_per_row, random)
+        listed.append({"file": file, "rows": count, "sha256": storage.sha256_of(str(directory / file))})
+    targets = rows * context_length
+    return {"rows": rows, "target_tokens": targets, "padding_tokens": 0, "text_bytes": 4 * targets, "shards": listed}
+
+
+def _write_shard(
+    path: Path, rows: int, vocab_size: int, context_length: int, documents_per_row: int, random: np.random.Generator
+) -> None:
     schema = row_schema(context_length, token_type(vocab_size))
     drawn = np.minimum(random.zipf(1.2, rows * (context_length + 1)) - 1, vocab_size - 1)
     column = pa.FixedSizeListArray.from_arrays(
         pa.array(drawn.astype(token_type(vocab_size))), type=schema.field(0).type
     )
-    bounds = pa.array(np.arange(rows + 1, dtype=np.int32))
-    ends = pa.ListArray.from_arrays(bounds, pa.array(np.full(rows, context_length, np.uint32)))
-    sources = pa.ListArray.from_arrays(bounds, pa.array(np.zeros(rows, np.uint16)))
-    with storage.write_atomically(str(directory / file)) as sink, pa.ipc.new_stream(sink, schema) as stream:
+    bounds = pa.array(np.arange(rows + 1, dtype=np.int32) * documents_per_row)
+    row_ends = np.arange(1, documents_per_row + 1) * context_length // documents_per_row
+    ends = pa.ListArray.from_arrays(bounds, pa.array(np.tile(row_ends.astype(np.uint32), rows)))
+    sources = pa.ListArray.from_arrays(bounds, pa.array(np.zeros(rows * documents_per_row, np.uint16)))
+    with storage.write_atomically(str(path)) as sink, pa.ipc.new_stream(sink, schema) as stream:
         stream.write_table(pa.table([column, ends, sources], schema=schema))
-    targets = rows * context_length
-    listed = {"file": file, "rows": rows, "sha256": storage.sha256_of(str(directory / file))}
-    return {"rows": rows, "target_tokens": targets, "padding_tokens": 0, "text_bytes": 4 * targets, "shards": [listed]}

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from pipeline.kernels.compiled import ensure_compiled
+from trainer.data.shards import KERNELS
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTED
 from trainer.identity import open_inputs
@@ -46,6 +48,7 @@ def launch(job: TrainingJob, on_event: OnEvent) -> int:
     inputs = open_inputs(job)
     if finished_manifest(inputs) is not None:
         return DONE
+    ensure_compiled(KERNELS)  # once, not in each process
     gpus = count_gpus()
     layout = plan_layout(job.settings, inputs.data.context_length, gpus=gpus, cores=count_cores())
     if (aside := put_aside_superseded(inputs)) is not None:

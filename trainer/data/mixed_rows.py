@@ -22,6 +22,7 @@ from trainer.data.token_dataset import (
     TokenDataset,
     TokenRows,
     find_dataset,
+    require_rows,
     require_tokenizer,
     tokenizer_fingerprint,
     verify_checksums,
@@ -110,9 +111,7 @@ class MixedRows:
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """See `RowSource.batch`."""
         numbers = np.asarray(rows, np.int64)
-        wrong = (numbers < 0) | (numbers >= self.rows)
-        if wrong.any():
-            raise IndexError(f"row {numbers[wrong][0]} of {self.rows}")
+        require_rows(numbers, self.rows)
         if self._order is not None:
             numbers = self._order[numbers]
         length = self._parts[0].context_length

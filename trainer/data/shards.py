@@ -1,10 +1,11 @@
-"""One Arrow shard of a token dataset, memory-mapped: rows by number, many at a time.
+"""The Arrow shards of a token dataset, memory-mapped: rows by number, many at a time.
 
 Nothing is loaded but the pages that rows lie on, and processes of one machine share them. A shard is one record batch
-as the pipeline writes it; several are read as well. Cost: one take for the tokens and one for the document ends of all
-wanted rows of a record batch, no Python a row.
+as the pipeline writes it; several are read as well. Rows are gathered by a kernel in one pass, from whatever shards
+they lie in: as fast as `numpy.memmap` from one flat file (bench.reader), with the documents of each row beside it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,36 +19,31 @@ from pipeline.errors import UserError
 COLUMN = "input_ids"
 ENDS = "document_ends"
 SOURCES = "document_sources"
+KERNELS = ("mapped_rows", "permutation")
+"""What reading rows in random order compiles."""
 
 IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Lists:
-    """Lists of rows, one behind the other."""
+    """A column of lists, one behind the other."""
 
+    offsets: npt.NDArray[np.int32]
+    """[rows + 1] where those of a row begin."""
     values: npt.NDArray[np.unsignedinteger[Any]]
-    """Of all rows."""
-    counts: IntArray
-    """int64[rows]: values of each."""
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """A record batch."""
 
     tokens: npt.NDArray[np.unsignedinteger[Any]]
     """[rows, context_length + 1]"""
-    columns: dict[str, tuple[npt.NDArray[np.int32], npt.NDArray[np.unsignedinteger[Any]]]]
-    """Of each column of lists: where those of a row begin, [rows + 1], and the values."""
-
-    def lists(self, name: str, rows: IntArray) -> Lists:
-        offsets, values = self.columns[name]
-        starts = offsets[rows].astype(np.int64)
-        counts = offsets[rows + 1] - starts
-        total = np.cumsum(counts)
-        places = np.arange(total[-1] if len(total) else 0) + np.repeat(starts - (total - counts), counts)
-        return Lists(values[places], counts)
+    ends: Lists
+    """uint32: target position at which each document of a row ends."""
+    sources: Lists
+    """uint16: source of each document, an index into the manifest's list."""
 
 
 class MappedShard:
@@ -60,33 +56,57 @@ class MappedShard:
     def __init__(self, path: Path, rows: int, context_length: int, dtype: str, manifest: str) -> None:
         self.path = path
         self.blocks = _map_blocks(path, context_length, dtype, manifest)
-        self._starts = np.cumsum([0, *(len(block.tokens) for block in self.blocks)])
-        if self._starts[-1] != rows:
-            raise UserError(f"{path} has {self._starts[-1]} rows, {manifest} says {rows}: make the tokens again")
-
-    def gather(self, rows: IntArray, places: IntArray, into: IntArray) -> None:
-        """Copy tokens of these rows, in ascending order, to these rows of an array [B, context_length + 1]."""
-        for block, local, part in self._parts(rows):
-            into[places[part]] = block.tokens[local]
-
-    def lists(self, name: str, rows: IntArray) -> Lists:
-        """`document_ends` or `document_sources` of these rows, in ascending order."""
-        found = [block.lists(name, local) for block, local, _ in self._parts(rows)]
-        return Lists(np.concatenate([part.values for part in found]), np.concatenate([part.counts for part in found]))
-
-    def _parts(self, rows: IntArray) -> list[tuple[_Block, IntArray, slice]]:
-        """Each record batch that is asked of: rows within it, and which of the rows asked for these are."""
-        if len(self.blocks) == 1:
-            return [(self.blocks[0], rows, slice(0, len(rows)))]
-        bounds = np.searchsorted(rows, self._starts).tolist()
-        return [
-            (block, rows[bounds[place] : bounds[place + 1]] - self._starts[place], slice(*bounds[place : place + 2]))
-            for place, block in enumerate(self.blocks)
-            if bounds[place] < bounds[place + 1]
-        ]
+        found = sum(len(block.tokens) for block in self.blocks)
+        if found != rows:
+            raise UserError(f"{path} has {found} rows, {manifest} says {rows}: make the tokens again")
 
 
-def _map_blocks(path: Path, context_length: int, dtype: str, manifest: str) -> list[_Block]:
+class OpenShards:
+    """Shards that are open now, by number, and where their record batches are. Not changed once made.
+
+    Whoever gathers rows holds this object, so no file is unmapped under the kernel's hands.
+    """
+
+    def __init__(self, shards: Mapping[int, MappedShard], starts: IntArray) -> None:
+        self.shards = dict(sorted(shards.items()))
+        firsts: list[int] = []
+        self._blocks: list[Block] = []
+        for number, shard in self.shards.items():
+            first = int(starts[number])
+            for block in shard.blocks:
+                firsts.append(first)
+                self._blocks.append(block)
+                first += len(block.tokens)
+        self._end, self._itemsize = int(starts[-1]), max((block.tokens.itemsize for block in self._blocks), default=2)
+        self._firsts = np.array(firsts, np.int64)
+        self._tokens_at = _addresses([block.tokens for block in self._blocks])
+        self._offsets_at = _addresses([block.ends.offsets for block in self._blocks])
+        self._ends_at = _addresses([block.ends.values for block in self._blocks])
+
+    def gather(self, rows: IntArray, tokens: IntArray, segments: npt.NDArray[np.int32], used: IntArray) -> None:
+        """Copy rows of these shards; arguments as `pipeline.kernels.mapped_rows.gather_rows`.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        from pipeline.kernels.mapped_rows import gather_rows  # loads numba
+
+        addresses = (self._tokens_at, self._offsets_at, self._ends_at)
+        wrong = gather_rows(rows, self._end, self._firsts, *addresses, self._itemsize, tokens, segments, used)
+        if wrong >= 0:
+            raise IndexError(f"row {rows[wrong]} of {self._end}")
+
+    def find(self, row: int) -> tuple[Block, int]:
+        """The record batch of a row of these shards, and its place there."""
+        at = int(np.searchsorted(self._firsts, row, side="right")) - 1
+        return self._blocks[at], row - int(self._firsts[at])
+
+
+def _addresses(arrays: list[npt.NDArray[Any]]) -> IntArray:
+    return np.array([array.ctypes.data for array in arrays], np.int64)
+
+
+def _map_blocks(path: Path, context_length: int, dtype: str, manifest: str) -> list[Block]:
     row = context_length + 1
     expected = {
         COLUMN: pa.list_(pa.from_numpy_dtype(np.dtype(dtype)), row),
@@ -107,11 +127,11 @@ def _map_blocks(path: Path, context_length: int, dtype: str, manifest: str) -> l
     return [_block(batch, row) for batch in batches]
 
 
-def _block(batch: pa.RecordBatch, row: int) -> _Block:
+def _block(batch: pa.RecordBatch, row: int) -> Block:
     column = batch.column(COLUMN)
     values = column.values.to_numpy(zero_copy_only=True)
-    lists = {name: batch.column(name) for name in (ENDS, SOURCES)}
-    return _Block(
-        values[column.offset * row : (column.offset + len(column)) * row].reshape(-1, row),
-        {name: (found.offsets.to_numpy(), found.values.to_numpy()) for name, found in lists.items()},
+    tokens = values[column.offset * row : (column.offset + len(column)) * row].reshape(-1, row)
+    ends, sources = (
+        Lists(lists.offsets.to_numpy(), lists.values.to_numpy()) for lists in map(batch.column, (ENDS, SOURCES))
     )
+    return Block(tokens, ends, sources)

@@ -6,8 +6,7 @@ size and modification time of the shards that passed are kept beside the run, an
 read again. Shards of an object store are fetched and checked when one of their rows is asked for the first time
 (`trainer.data.shard_cache`).
 
-A batch is put together in the order of the file, so that pages are touched in ascending order, and for each shard at
-once. Memory: the batch.
+Memory: the batch, and the pages that it touches.
 """
 
 import json
@@ -24,7 +23,7 @@ from pipeline import storage
 from pipeline.errors import UserError
 from trainer.data.batch import Batch, TrainingData
 from trainer.data.shard_cache import ShardCache
-from trainer.data.shards import ENDS, SOURCES, MappedShard
+from trainer.data.shards import IntArray, MappedShard, OpenShards
 
 FORMAT_VERSION = 2
 MANIFEST = "tokens.json"
@@ -64,9 +63,9 @@ class TokenDataset:
         """Of both splits, as the manifest lists them."""
         return [shard for split in (TRAIN, VALIDATION) for shard in self.split(split)["shards"]]
 
-    def rows(self, split: str, cache: ShardCache | None = None) -> "TokenRows":
-        """The rows of a split; `cache` is needed where the dataset lies in an object store."""
-        return TokenRows(self, split, cache)
+    def rows(self, split: str, cache: ShardCache | None = None, with_documents: bool = True) -> "TokenRows":
+        """The rows of a split; arguments as `TokenRows`."""
+        return TokenRows(self, split, cache, with_documents)
 
 
 @dataclass(frozen=True)
@@ -125,22 +124,35 @@ def open_token_dataset(
 
 
 class TokenRows:
-    """One split: rows of context_length + 1 token ids; what stands behind a row's last document does not count."""
+    """One split: rows of context_length + 1 token ids; what stands behind a row's last document does not count.
 
-    def __init__(self, dataset: TokenDataset, split: str, cache: ShardCache | None = None) -> None:
+    Args:
+        dataset: Where the split is.
+        split: Its name.
+        cache: Needed where the dataset lies in an object store.
+        with_documents: Number the documents of each row (`Batch.segments`); a third of the time of a batch.
+
+    Raises:
+        UserError: a shard is missing or is not what the manifest says.
+    """
+
+    def __init__(
+        self, dataset: TokenDataset, split: str, cache: ShardCache | None = None, with_documents: bool = True
+    ) -> None:
         entry = dataset.split(split)
         self.context_length = dataset.context_length
         self.text_bytes: int | None = entry["text_bytes"]
         self.is_padded = bool(entry["padding_tokens"])
+        self._with_documents = with_documents or self.is_padded  # what is padding follows from the documents
         self._dataset, self._shards, self._cache = dataset, entry["shards"], cache
         self._starts = np.cumsum([0, *(shard["rows"] for shard in self._shards)])
-        self._open: dict[int, MappedShard] = {}
+        self._open = OpenShards({}, self._starts)
         self._lock = Lock()
         self.rows = int(self._starts[-1])
         """Rows of the split."""
         if storage.is_local(dataset.url):
-            for number in range(len(self._shards)):
-                self._shard(number)
+            opened = {number: self._opened(shard) for number, shard in enumerate(self._shards)}
+            self._open = OpenShards(opened, self._starts)
         elif cache is None:
             raise UserError(f"{dataset.url} lies in an object store: it is read through a cache, give one")
         if self.rows != entry["rows"] or self.rows == 0:
@@ -152,65 +164,55 @@ class TokenRows:
 
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The rows of these numbers; the targets are the inputs one token later, and all but padding count."""
-        numbers = np.asarray(rows, np.int64)
-        length = self.context_length
-        tokens = np.empty((len(numbers), length + 1), np.int64)
-        # True where a document begins; one place more than there are targets, for those that end with the row.
-        begins = np.zeros((len(numbers), length + 1), np.bool_)
-        mask = np.zeros((len(numbers), length), np.bool_) if self.is_padded else None
-        for shard, local, places in self._parts(numbers):
-            shard.gather(local, places, tokens)
-            ends = shard.lists(ENDS, local)
-            begins[np.repeat(places, ends.counts), ends.values] = True
-            if mask is not None:
-                used = ends.values[np.cumsum(ends.counts) - 1]
-                mask[places] = np.arange(length) < used[:, None]
-        segments = np.cumsum(begins[:, :-1], axis=1, dtype=np.int32)
-        return Batch(inputs=tokens[:, :-1], targets=tokens[:, 1:], mask=mask, segments=segments)
+        numbers = np.ascontiguousarray(rows, np.int64)
+        tokens = np.empty((len(numbers), self.context_length + 1), np.int64)
+        segments = np.empty((len(numbers) if self._with_documents else 0, self.context_length), np.int32)
+        used = np.empty(len(numbers), np.int64)
+        self._with(numbers).gather(numbers, tokens, segments, used)
+        mask = np.arange(self.context_length) < used[:, None] if self.is_padded else None
+        return Batch(
+            inputs=tokens[:, :-1], targets=tokens[:, 1:], mask=mask, segments=segments if self._with_documents else None
+        )
 
     def row(self, number: int) -> Row:
         """One row with its documents."""
-        ((shard, local, places),) = self._parts(np.array([number], np.int64))
-        tokens = np.empty((1, self.context_length + 1), np.int64)
-        shard.gather(local, places, tokens)
-        ends, sources = (shard.lists(name, local).values.astype(np.int64) for name in (ENDS, SOURCES))
-        return Row(tokens[0], ends, sources)
+        require_rows(np.array([number]), self.rows)
+        block, place = self._with(np.array([number], np.int64)).find(number)
+        bounds = slice(*block.ends.offsets[place : place + 2].tolist())
+        of_sources = slice(*block.sources.offsets[place : place + 2].tolist())
+        tokens, ends, sources = block.tokens[place], block.ends.values[bounds], block.sources.values[of_sources]
+        return Row(tokens.astype(np.int64), ends.astype(np.int64), sources.astype(np.int64))
 
     def rows_of_source(self, source: int) -> Iterator[int]:
         """Numbers of the rows that hold something of a source, ascending; reads shard by shard."""
-        for number, start in enumerate(self._starts[:-1].tolist()):
-            shard = self._shard(number)
-            found = shard.lists(SOURCES, np.arange(self._shards[number]["rows"]))
-            rows = np.repeat(np.arange(len(found.counts)), found.counts)
-            yield from (start + np.unique(rows[found.values == source])).tolist()
+        for number, first in enumerate(self._starts[:-1].tolist()):
+            start = first
+            for block in self._with(self._starts[number : number + 1]).shards[number].blocks:
+                lists = block.sources
+                bounds = np.flatnonzero(lists.values[lists.offsets[0] : lists.offsets[-1]] == source)
+                rows = np.searchsorted(lists.offsets, bounds + lists.offsets[0], side="right") - 1
+                yield from (start + np.unique(rows)).tolist()
+                start += len(block.tokens)
 
     def file_of(self, number: int) -> tuple[str, int]:
         """The shard that a row is in, as the manifest names it, and the row's number there."""
         shard = int(np.searchsorted(self._starts, number, side="right")) - 1
         return self._shards[shard]["file"], number - int(self._starts[shard])
 
-    def _parts(
-        self, rows: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[MappedShard, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Each shard that is asked of: rows within it, ascending, and where in the batch each of them goes."""
-        wrong = (rows < 0) | (rows >= self.rows)
-        if wrong.any():
-            raise IndexError(f"row {rows[wrong][0]} of {self.rows}")
-        order = np.argsort(rows, kind="stable")
-        ascending = rows[order]
-        bounds = np.searchsorted(ascending, self._starts)
-        for number in np.flatnonzero(np.diff(bounds)).tolist():
-            part = slice(bounds[number], bounds[number + 1])
-            yield self._shard(number), ascending[part] - self._starts[number], order[part]
-
-    def _shard(self, number: int) -> MappedShard:
+    def _with(self, rows: IntArray) -> OpenShards:
+        """Open shards, those of the rows among them."""
+        if self._cache is None or storage.is_local(self._dataset.url):
+            return self._open
+        require_rows(rows, self.rows)
+        wanted = np.unique(np.searchsorted(self._starts, rows, side="right") - 1).tolist()
         with self._lock:  # the loop and the thread that reads ahead of it
-            if number not in self._open:
-                opened = self._opened(self._shards[number])
-                if self._cache is not None:
-                    self._open = {at: shard for at, shard in self._open.items() if shard.path.exists()}
-                self._open[number] = opened
-            return self._open[number]
+            missing = [number for number in wanted if number not in self._open.shards]
+            if missing:
+                fetched = {number: self._opened(self._shards[number]) for number in missing}
+                # What the cache has removed meanwhile is let go, but for what this batch needs.
+                kept = {at: shard for at, shard in self._open.shards.items() if at in wanted or shard.path.exists()}
+                self._open = OpenShards(kept | fetched, self._starts)
+            return self._open
 
     def _opened(self, shard: dict[str, Any]) -> MappedShard:
         dataset = self._dataset
@@ -226,6 +228,13 @@ class TokenRows:
             except UserError:
                 if path.exists():
                     raise  # otherwise another process made room, just now: fetch it again
+
+
+def require_rows(rows: IntArray, count: int) -> None:
+    """Raises IndexError when one of these is no number of `count` rows."""
+    wrong = (rows < 0) | (rows >= count)
+    if wrong.any():
+        raise IndexError(f"row {rows[wrong][0]} of {count}")
 
 
 def tokenizer_fingerprint(tokenizer: Path) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -141,6 +142,25 @@ def test_a_dataset_may_be_named_by_its_run_and_one_that_is_not_there_is_refused(
     assert opened(places, entry).train.rows == 30
     with pytest.raises(UserError, match=r"nowhere/tokens.json does not exist"):
         opened(places, {**entry, "data": "nowhere"})
+
+
+def test_a_dataset_in_an_object_store_is_drawn_from_as_one_on_disk(
+    places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    memory = fsspec.filesystem("memory")
+    for path in places["other"].rglob("*.*"):
+        memory.pipe_file(f"/mixture/tokens/{path.relative_to(places['other'])}", path.read_bytes())
+    local = inputs_of(places, *both(places))
+    entries = both(places)
+    entries[1]["data"] = "memory://mixture"
+    remote = inputs_of(places, *entries)
+    assert remote.fingerprint == local.fingerprint
+    for step in range(10):
+        ids = remote.order().sample_ids(step)
+        assert remote.data.train.batch(ids).digest() == local.data.train.batch(ids).digest()
+    assert len(list((tmp_path / "cache" / "gptmill" / "shards").glob("*.arrow"))) == 1
+    memory.rm("/mixture", recursive=True)
 
 
 def test_another_context_length_than_the_recipes_is_refused(places: dict[str, Path]) -> None:

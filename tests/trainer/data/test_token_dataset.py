@@ -12,7 +12,7 @@ import pytest
 from pipeline.errors import UserError
 from tests.trainer.datasets import CONTEXT, write_token_dataset
 from trainer.data.batch import TrainingData
-from trainer.data.token_dataset import TokenRows, open_token_dataset
+from trainer.data.token_dataset import TokenRows, find_dataset, open_token_dataset
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def test_a_dataset_without_padding_has_no_mask(dataset: tuple[Path, Path]) -> No
     assert batch.mask is None
     assert batch.segments is not None
     assert not batch.segments.any()
+
+
+def test_documents_are_numbered_only_where_wanted_but_padding_is_always_masked(tmp_path: Path) -> None:
+    for name, ends in (("full", ((CONTEXT,),)), ("padded", ((2, 7),))):
+        tokens, _ = write_token_dataset(tmp_path / name, ends=ends)
+        dataset = find_dataset(str(tokens))
+        numbered, alone = (dataset.rows("train", with_documents=wanted).batch([5, 60]) for wanted in (True, False))
+        assert np.array_equal(numbered.inputs, alone.inputs)
+        assert np.array_equal(numbered.targets, alone.targets)
+        assert (alone.segments is None) == (name == "full")
+        assert alone.valid_tokens == numbered.valid_tokens == 2 * ends[0][-1]
 
 
 def test_rows_of_a_source_are_found_and_a_row_can_be_looked_at(tmp_path: Path) -> None:
@@ -179,6 +190,6 @@ def _recording(calls: list[str]) -> Callable[[str], str]:
 def test_reading_needs_no_copy_of_the_shard(dataset: tuple[Path, Path]) -> None:
     train = opened(dataset).train
     assert isinstance(train, TokenRows)
-    blocks = [block for shard in train._open.values() for block in shard.blocks]
+    blocks = [block for shard in train._open.shards.values() for block in shard.blocks]
     assert len(blocks) == 5
     assert all(not block.tokens.flags.owndata for block in blocks)
