@@ -25,7 +25,7 @@ from pipeline.kernels.bpe_encoding import LONGEST_REMEMBERED, encode_pieces, fil
 from pipeline.kernels.bpe_merging import ABSENT, MOST_TOKENS, SPELLED, fill_pairs
 from pipeline.kernels.column import TextColumn, texts_of
 from pipeline.kernels.hashing import slots_for
-from pipeline.tokenizer.load import BYTE_TOKENS, byte_characters, one_thread, tokenizer_from_bytes
+from pipeline.tokenizer.load import BYTE_TOKENS, byte_characters, id_bound, one_thread, tokenizer_from_bytes
 from pipeline.tokenizer.pieces import kernel_arguments, pre_tokenizer_of
 from pipeline.tokenizer.settings import Alphabet, PreTokenization
 
@@ -69,7 +69,8 @@ class Encoder:
         """See `from_tokenizer`."""
         self.tokenizer: Tokenizer = tokenizer_from_bytes(content, url, sha256)
         """The library's tokenizer of the same file, special tokens as plain text."""
-        self.vocab_size: int = self.tokenizer.get_vocab_size()
+        self.vocab_size: int = id_bound(self.tokenizer)
+        """All ids are below this."""
         self.dtype = np.dtype("<u2") if self.vocab_size <= 1 << 16 else np.dtype("<u4")
         """The smallest unsigned type that holds every token id: uint16 or uint32, little-endian."""
         self.why_not_compiled: str | None = None

@@ -37,8 +37,10 @@ def load_tokenizer(url: str, sha256: str | None = None) -> Tokenizer:
     """The tokenizer in a `tokenizer.json`; special tokens in texts are encoded as plain text.
 
     Raises:
-        UserError: the file is no tokenizer, or not the one with the expected sha256.
+        UserError: the file is missing, is no tokenizer, or not the one with the expected sha256.
     """
+    if not storage.exists(url):
+        raise UserError(f"{url} does not exist: run the step that writes it again")
     return tokenizer_from_bytes(storage.read_bytes(url), url, sha256)
 
 
@@ -85,17 +87,26 @@ def alphabet_of(tokenizer: Tokenizer) -> Alphabet:
 
 
 def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
-    """The bytes of text that each token stands for, by id; special tokens stand for none.
+    """The bytes of text that each token stands for, by id; special tokens stand for none, nor do ids that are left out.
 
     The text of an encoded document is exactly the concatenation of its tokens' bytes.
 
     Raises:
         KeyError: the tokenizer is neither on bytes nor on characters: the character that stands for no byte.
     """
-    special = {index for index, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    # An added token is found in the text itself, so it is written as text, not in the alphabet of the vocabulary.
+    added = {
+        index: b"" if token.special else token.content.encode()
+        for index, token in tokenizer.get_added_tokens_decoder().items()
+    }
     text_of = _text_of_characters if alphabet_of(tokenizer) == "characters" else _text_of_bytes
-    tokens = (tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size()))
-    return [b"" if index in special else text_of(token) for index, token in enumerate(tokens)]
+    tokens = (tokenizer.id_to_token(index) or "" for index in range(id_bound(tokenizer)))
+    return [added[index] if index in added else text_of(token) for index, token in enumerate(tokens)]
+
+
+def id_bound(tokenizer: Tokenizer) -> int:
+    """All token ids are below this: the number of tokens, or more where a vocabulary leaves ids out, as cl100k does."""
+    return 1 + max(tokenizer.get_vocab().values(), default=-1)
 
 
 def _text_of_bytes(token: str) -> bytes:
@@ -109,7 +120,7 @@ def _text_of_characters(token: str) -> bytes:
 
 
 def token_byte_lengths(tokenizer: Tokenizer) -> np.ndarray:
-    """Bytes of text of each token, by id, as int64[vocab_size]."""
+    """Bytes of text of each token, by id, as int64[id_bound]."""
     return np.array([len(text) for text in token_bytes(tokenizer)], dtype=np.int64)
 
 

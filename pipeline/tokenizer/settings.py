@@ -19,8 +19,9 @@ BYTE_VALUES = 256
 Alphabet = Literal["bytes", "characters"]
 """The symbols that merges begin with."""
 
-SpecialToken = Annotated[str, StringConstraints(pattern=r"^<\|[A-Za-z0-9_]+\|>$")]
-"""In this form no piece of text that a pre-tokenizer cuts out can equal it, so no merge can take its id."""
+SpecialToken = Annotated[str, StringConstraints(pattern=r"^<\|_*[A-Za-z0-9][A-Za-z0-9_]*\|>$")]
+"""In this form, signs around a letter or a digit, no piece of text that a pre-tokenizer cuts out can equal it, so no
+merge can take its id."""
 
 
 ComparedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$")]

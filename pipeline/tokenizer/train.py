@@ -111,6 +111,8 @@ def _finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
         manifest = read_tokenizer_manifest(directory)
     except UserError:
         return None
+    if not all(storage.exists(storage.join(directory, file)) for file in (CONFIG_FILE, REPORT_FILE)):
+        return None
     return manifest if manifest["fingerprint"] == wanted else None
 
 

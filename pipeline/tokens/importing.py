@@ -23,7 +23,7 @@ from pipeline.sampling import chosen
 from pipeline.shard import fingerprint, shard_name
 from pipeline.sources import files
 from pipeline.stage import Runner, Task
-from pipeline.tokenizer.load import load_tokenizer, token_byte_lengths, tokenizer_of_worker
+from pipeline.tokenizer.load import id_bound, load_tokenizer, token_byte_lengths, tokenizer_of_worker
 from pipeline.tokenizer.settings import END_OF_TEXT, PADDING
 from pipeline.tokens.dataset import finished_manifest, pack_documents
 from pipeline.tokens.encoded import Documents, write_documents
@@ -323,4 +323,4 @@ def _tokenizer(url: str, end_of_text: str) -> TokenizerFile:
             f"{url} is no byte-level tokenizer (it has a token with {fault}), so nobody knows how much text a token "
             "stands for: tokens of such tokenizers are not imported"
         ) from fault
-    return TokenizerFile(url, sha256, loaded.get_vocab_size(), special, closing, special.get(PADDING, closing))
+    return TokenizerFile(url, sha256, id_bound(loaded), special, closing, special.get(PADDING, closing))

@@ -109,7 +109,7 @@ class _Encoder:
 
     def __init__(self, conversations: Path, tokenizer: Path, settings: FinetuneSettings, context_length: int) -> None:
         loaded = load_tokenizer(tokenizer)
-        self.vocab_size = loaded.get_vocab_size()
+        self.vocab_size = 1 + max(loaded.get_vocab().values())
         # a row of n tokens is n - 1 inputs and as many targets
         self.longest = min(settings.max_tokens or context_length + 1, context_length + 1)
         self.counts: Counter[str] = Counter()

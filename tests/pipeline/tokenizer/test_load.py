@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 
 from pipeline.errors import UserError
-from pipeline.tokenizer.load import byte_characters, load_tokenizer, one_thread, token_byte_lengths, token_bytes
+from pipeline.tokenizer.load import (
+    byte_characters,
+    id_bound,
+    load_tokenizer,
+    one_thread,
+    token_byte_lengths,
+    token_bytes,
+)
 from pipeline.tokenizer.settings import Alphabet, TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
 from tests.pipeline.corpora import write_texts
@@ -81,3 +89,29 @@ def test_the_thread_setting_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None
     with one_thread():
         pass
     assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"tokenizer\.json does not exist: run the step that writes it again"):
+        load_tokenizer(str(tmp_path / "tokenizer.json"))
+
+
+def test_added_tokens_that_are_not_special_are_written_as_text() -> None:
+    """GPT-NeoX's vocabulary has runs of spaces that are no byte characters; an é there is a letter, not a byte."""
+    tokenizer = Tokenizer.from_str(trained_tokenizer().decode())
+    added = ["    ", "é!"]
+    tokenizer.add_tokens(added)
+    table = token_bytes(tokenizer)
+    assert [table[tokenizer.token_to_id(text)] for text in added] == [text.encode() for text in added]
+    text = "a    b é! c"
+    assert b"".join(table[index] for index in tokenizer.encode(text).ids) == text.encode()
+
+
+def test_ids_may_be_left_out() -> None:
+    content = json.loads(trained_tokenizer())
+    highest = max(content["model"]["vocab"].values())
+    content["added_tokens"].append({**content["added_tokens"][0], "id": highest + 5, "content": "<|late|>"})
+    content["model"]["vocab"]["<|late|>"] = highest + 5
+    tokenizer = Tokenizer.from_str(json.dumps(content))
+    assert id_bound(tokenizer) == highest + 6 > tokenizer.get_vocab_size()
+    assert token_bytes(tokenizer)[highest + 1 :] == [b""] * 5

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -60,8 +61,8 @@ def test_the_same_corpus_gives_the_same_bytes_in_any_order_of_tasks(
     assert outputs(tmp_path) == outputs(trained)
 
 
-def test_four_workers_make_the_same_bytes_as_one(corpus: StageDirectory, trained: Path, tmp_path: Path) -> None:
-    with Engine(workers=4) as engine:
+def test_two_workers_make_the_same_bytes_as_one_process(corpus: StageDirectory, trained: Path, tmp_path: Path) -> None:
+    with Engine(workers=2) as engine:
         train_tokenizer(SMALL, corpus, str(tmp_path), engine)
     assert outputs(tmp_path) == outputs(trained)
 
@@ -82,6 +83,16 @@ def test_a_run_killed_before_its_end_continues_with_what_is_counted(
     train_tokenizer(SMALL, corpus, str(tmp_path), runner)
     assert runner.executed == ["report-00000", "report-00001"]
     assert outputs(tmp_path) == outputs(trained)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "tokenizer_report.json"])
+def test_a_lost_file_comes_back(corpus: StageDirectory, trained: Path, tmp_path: Path, file: str) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "tokenizer"))
+    (copy / file).unlink()
+    runner = SerialRunner()
+    train_tokenizer(SMALL, corpus, str(copy), runner)
+    assert not [key for key in runner.executed if not key.startswith("report-")]
+    assert outputs(copy) == outputs(trained)
 
 
 VARIANTS: list[dict[str, Any]] = [
@@ -271,6 +282,8 @@ def test_a_limit_of_characters_belongs_to_an_alphabet_of_characters_and_needs_ro
 def test_special_tokens_that_text_could_produce_or_that_repeat_are_refused() -> None:
     with pytest.raises(ValidationError, match="should match pattern"):
         TokenizerSettings(extra_special_tokens=("tool",))
+    with pytest.raises(ValidationError, match="should match pattern"):
+        TokenizerSettings(extra_special_tokens=("<|_|>",))  # nothing but signs: one piece, which merges could make
     with pytest.raises(ValidationError, match="name each special token once"):
         TokenizerSettings(extra_special_tokens=("<|pad|>",))
     with pytest.raises(ValidationError, match=r"repeats <\|reserved_1\|>: name each special token once"):
