@@ -74,8 +74,12 @@ def write_pairs(
 
 def bucket_pairs(keys: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of documents with an equal key, each pair once, ascending, the smaller document first."""
-    order = np.lexsort((documents, keys))
-    keys, documents = keys[order], documents[order]
+    # The sort that keeps no order is three times as fast; most keys stand alone, and the others are few.
+    order = np.argsort(keys)
+    fresh = _differs(keys[order])
+    shared = ~fresh
+    shared[:-1] |= shared[1:]
+    keys, documents = _sorted_pairs(np.cumsum(fresh)[shared], documents[order[shared]])
     follows = np.flatnonzero(keys[1:] == keys[:-1]) + 1
     is_start = np.ones(len(keys), bool)
     is_start[follows] = False
@@ -88,9 +92,25 @@ def bucket_pairs(keys: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, n
 
 
 def unique_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pairs without repetition, ascending by the first, then the second."""
-    order = np.lexsort((second, first))
-    first, second = first[order], second[order]
-    fresh = np.ones(len(first), bool)
-    fresh[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    """The pairs without repetition, ascending by the first, then the second: int64[pairs], not negative."""
+    first, second = _sorted_pairs(first, second)
+    fresh = _differs(first) | _differs(second)
     return first[fresh], second[fresh]
+
+
+def _sorted_pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ascending by the first, then the second: int64[pairs], not negative."""
+    width = int(second.max(initial=0)) + 1
+    if int(first.max(initial=0)) < (1 << 63) // width - 1:
+        # Both numbers as one, of which sorting is ten times as fast.
+        pairs = np.sort(first * width + second)
+        return pairs // width, pairs % width
+    order = np.lexsort((second, first))
+    return first[order], second[order]
+
+
+def _differs(values: np.ndarray) -> np.ndarray:
+    """bool[values]: whether each is another one than the one before it."""
+    different = np.ones(len(values), bool)
+    different[1:] = values[1:] != values[:-1]
+    return different
