@@ -19,8 +19,7 @@ from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.dedup.keeping import KeepingStage
 from pipeline.errors import UserError
-from trainer.data.mixed_rows import OWN, plan_run
-from trainer.data.mixture import MixturePlan
+from trainer.data.mixed_rows import OWN, RunData, plan_run
 from trainer.data.token_dataset import find_dataset
 from trainer.devices import count_cores, count_gpus
 from trainer.model.declaration import parameter_count
@@ -48,7 +47,7 @@ def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         raise RecipeError("\n".join(unknown))
     if "pretrain" in steps:
         pretraining_plan(loaded)
-        mixture_plan(loaded, steps)
+        pretraining_data(loaded, steps)
     if any(step in _TRAINING_STEPS for step in steps):
         missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
         if missing:
@@ -97,10 +96,16 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
     rows += _training_rows(loaded, steps)
     if rows:
         show_table("then", ("step", "what"), rows, prose="what")
-    if "pretrain" in steps and (plan := mixture_plan(loaded, steps)) is not None:
+    if "pretrain" in steps and (data := pretraining_data(loaded, steps)) is not None:
         if "tokens" in steps:
             note("of the run's own token dataset as it is now; the tokens step may change it:")
-        show_mixture(plan.table())
+        show_mixture(data.plan.table())
+        if data.bytes_to_fetch > data.settings.shard_cache_bytes:
+            note(
+                f"{size(data.bytes_to_fetch)} lie in object stores and pretrain.shard_cache_bytes is "
+                f"{size(data.settings.shard_cache_bytes)}: rows come in random order, so nearly every row would cost a "
+                "fetch; raise it, or copy the datasets to a file system"
+            )
     done("plan", "everything checked; run it without --dry-run")
 
 
@@ -143,7 +148,7 @@ def _length(recipe: Recipe, shape: ModelShape, parameters: int) -> str:
     return f"{steps:,} steps, {tokens:,} tokens, {6 * parameters * tokens:.1e} FLOP (6 x parameters x tokens)"
 
 
-def mixture_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> MixturePlan | None:
+def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | None:
     """What pretraining draws from which dataset; None where that is not known before the tokens step.
 
     Raises:
@@ -156,7 +161,7 @@ def mixture_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> MixturePlan | No
         if entry.data != OWN:
             find_dataset(entry.data)
     try:
-        return plan_run(settings, RunDirectory(loaded.recipe.run).tokens).plan
+        return plan_run(settings, RunDirectory(loaded.recipe.run).tokens)
     except UserError:
         if "tokens" in steps:
             return None  # the run's own dataset is still to be written

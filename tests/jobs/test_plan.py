@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from jobs.run import run_steps
 from tests.jobs.test_cli import gptmill
 from tests.trainer.datasets import write_token_dataset
 
@@ -80,3 +82,22 @@ def test_weights_without_a_length_are_an_error_of_the_recipe(folder: Path) -> No
     code, output = gptmill(folder, "pretrain", "recipe.yaml", "--dry-run")
     assert code == 2
     assert "recipe.yaml:8: pretrain: mixture: with weights the run's length must be given: steps or tokens" in output
+
+
+def test_a_cache_that_is_too_small_for_what_must_be_fetched_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = fsspec.filesystem("memory")
+    manifest = json.loads((folder / "other" / "tokens" / "tokens.json").read_text())
+    for split in manifest["splits"].values():
+        for shard in split["shards"]:
+            shard["file_bytes"] = 3_000_000
+    memory.pipe_file("/plan/tokens.json", json.dumps(manifest).encode())
+    monkeypatch.chdir(folder)
+    fields = ["pretrain.mixture.1.data=memory://plan", "pretrain.shard_cache_bytes=5000000"]
+    run_steps("recipe.yaml", fields, last="pretrain", dry_run=True, alone=True)
+    assert "6.0 MB lie in object stores and pretrain.shard_cache_bytes is 5.0 MB" in capsys.readouterr().err
+    fields[1] = "pretrain.shard_cache_bytes=6000000"
+    run_steps("recipe.yaml", fields, last="pretrain", dry_run=True, alone=True)
+    assert "lie in object stores" not in capsys.readouterr().err
+    memory.rm("/plan", recursive=True)

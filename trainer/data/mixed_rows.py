@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.data.batch import Batch, TrainingData
@@ -42,6 +43,12 @@ class RunData:
     mixture: tuple[MixtureDataset, ...]
     datasets: tuple[TokenDataset, ...]
     plan: MixturePlan
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Of all shards that lie in object stores."""
+        remote = [dataset for dataset in self.datasets if not storage.is_local(dataset.url)]
+        return sum(shard.get("file_bytes", 0) for dataset in remote for shard in dataset.shards())
 
     def open(self, tokenizer: Path, verified: Path) -> TrainingData:
         """Rows of both splits, checked.
