@@ -56,13 +56,15 @@ def write_partitions(url: str, table: pa.Table, partition: np.ndarray, partition
         return sink.sha256()
 
 
-def read_partition(url: str, partition: int, partitions: int, content: str) -> pa.Table:
+def read_partition(url: str, partition: int, partitions: int, content: str, mapped: bool = False) -> pa.Table:
     """The rows of one partition of a file, which is all that is read of it.
+
+    `mapped`: leave the rows of a local file in it, for tables that are kept and searched.
 
     Raises:
         UserError: the file is missing, damaged, or holds something else than `content` in `partitions` parts.
     """
-    with _opened(url, partitions, content) as reader:
+    with _opened(url, partitions, content, mapped) as reader:
         return _partition(reader, partition)
 
 
@@ -96,12 +98,12 @@ def _checksum(batch: pa.RecordBatch) -> str:
 
 
 @contextmanager
-def _opened(url: str, partitions: int, content: str) -> Iterator[Any]:
+def _opened(url: str, partitions: int, content: str, mapped: bool = False) -> Iterator[Any]:
     remedy = "remove it and its record (the .json of the same name) and run the same command again"
     try:
-        # Read, not mapped: each of very many files would keep a mapping and 64 kB of neighbouring pages.
         if storage.is_local(url):
-            source = pa.OSFile(str(storage.local_path(url)))
+            # Read unless asked: each of very many files would keep a mapping and 64 kB of neighbouring pages.
+            source = (pa.memory_map if mapped else pa.OSFile)(str(storage.local_path(url)))
         else:
             source = pa.PythonFile(storage.open_binary(url), mode="r")
         with source, pa.ipc.open_file(source) as reader:

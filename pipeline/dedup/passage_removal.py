@@ -83,7 +83,7 @@ class PassageDedup(SurveyStage):
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Hash all passages, count copies, plan what is cut out."""
         passages = self.passages()
-        found_by = (code_version(type(self)), passages.model_dump(mode="json"), self.min_copies, self.keep)
+        found_by = (code_version(type(self)), passages.model_dump(mode="json"))
         result = find_copies(
             corpus,
             directory,

@@ -111,7 +111,7 @@ def find_copies(
         runner: Runs the tasks.
         passages: What is compared.
         name: The stage's name, for progress.
-        stamp: Fingerprint of all settings that decide the result.
+        stamp: Fingerprint of all settings that decide which passages are equal.
         min_copies: Occurrences in the corpus from which a passage is cut out.
         keep: Whether its first occurrence stays.
         partition_bytes: Text that one reducer handles.
@@ -119,7 +119,10 @@ def find_copies(
     numbered = NumberedCorpus(corpus.url)
     partitions = -(-sum(shard.text_bytes for shard in corpus.shards) // partition_bytes) or 1
     stamp = fingerprint(stamp, corpus.fingerprint, partitions)
-    contents = {step: f"{name} {step} {stamp}" for step in ("hashes", "decisions")}
+    contents = {
+        "hashes": f"{name} hashes {stamp}",
+        "decisions": f"{name} decisions {fingerprint(stamp, min_copies, keep)}",
+    }
     folders = {step: storage.join(directory, step) for step in ("hashes", "decisions", "removals")}
     hashes = [
         Task(

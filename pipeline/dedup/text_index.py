@@ -7,12 +7,12 @@ Decisions: an index is a folder of one file a shard, sorted by hash, with a mani
 the settings. What was made with other settings, lacks a file or was cut is refused: it never means "nothing known".
 
 Cost: writing as hashing in `exact_dedup`; on disk 16 bytes and the id for each document; a process reads an index once
-to check it, keeps it mapped and searches each file by halving.
+to check it, keeps it mapped (in memory where it lies on an object store) and searches each file by halving.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -147,7 +147,7 @@ def _settings(ignore_whitespace: bool, ignore_case: bool) -> dict[str, bool]:
     return {"ignore_whitespace": ignore_whitespace, "ignore_case": ignore_case}
 
 
-@lru_cache(maxsize=8)
+@cache
 def _tables(manifest: str, settings: str) -> list[pa.Table]:
     """The files of an index, each checked once a process."""
     if not storage.exists(manifest):
@@ -166,7 +166,7 @@ def _tables(manifest: str, settings: str) -> list[pa.Table]:
                 f"against: {url} is missing or damaged: remove it, if it is there, and run the recipe that wrote the "
                 "index again"
             )
-        tables.append(read_partition(url, 0, 1, about["content"]))
+        tables.append(read_partition(url, 0, 1, about["content"], mapped=True))
     return tables
 
 

@@ -223,12 +223,14 @@ def test_the_order_of_tasks_changes_no_byte_and_partitions_change_no_result(tmp_
     assert first.fingerprint() == second.fingerprint() == third.fingerprint()
 
 
-def test_a_second_survey_does_nothing_another_rule_all_and_what_must_be_left_nothing(tmp_path: Path) -> None:
+def test_a_second_survey_does_what_a_changed_field_decides_and_no_more(tmp_path: Path) -> None:
     survey(tmp_path, random_shards(8), LineDedup(**SHORT))
-    again, other = SerialRunner(), SerialRunner()
+    again, copies, other = SerialRunner(), SerialRunner(), SerialRunner()
     survey(tmp_path, random_shards(8), LineDedup(characters_min=1, left_characters_min=9), again)
+    survey(tmp_path, random_shards(8), LineDedup(**SHORT, min_copies=3), copies)
     survey(tmp_path, random_shards(8), LineDedup(characters_min=2, left_characters_min=1), other)
     assert again.executed == []
+    assert copies.executed[0] == "partition-00000", "no text is hashed again"
     assert len(other.executed) == 9
 
 
