@@ -35,6 +35,8 @@ def make_tokens(job: Job) -> None:
         ]
         show_table("", ("split", "source", "documents", "tokens", "text", "tokens per byte"), rows)
         note(f"places for training tokens: {unused_of(splits['train'])}")
+        if written := sum(manifest["special_tokens_in_text"].values()):
+            note(f"special tokens are written {written:,} times in the texts; there they are text like any other")
         if reason := manifest["why_not_compiled"]:
             note(f"encoded by the tokenizers library, some ten times slower than by our kernels: {reason}")
         else:

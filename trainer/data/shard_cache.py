@@ -74,7 +74,8 @@ class ShardCache:
                 file.write(block)
             if digest.hexdigest() != sha256:
                 raise UserError(
-                    f"{url} does not have the sha256 that tokens.json gives: it is damaged, make the tokens again"
+                    f"{url} does not have the sha256 that tokens.json gives, it is damaged: remove it and make the "
+                    "tokens again"
                 )
         _stamp_file(path).write_text(storage.stamp_of(str(path)), encoding="utf-8")
 

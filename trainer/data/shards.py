@@ -118,7 +118,9 @@ def _map_blocks(path: Path, context_length: int, dtype: str, manifest: str) -> l
         found = {name: reader.schema.field(name).type for name in expected if name in reader.schema.names}
         batches = reader.read_all().to_batches()
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is damaged or is no Arrow stream ({error}): make the tokens again") from None
+        raise UserError(
+            f"{path} is damaged or is no Arrow stream ({error}): remove it and make the tokens again"
+        ) from None
     for name, wanted in expected.items():
         if found.get(name) != wanted:
             raise UserError(

@@ -271,7 +271,8 @@ def verify_checksums(datasets: Sequence[TokenDataset], verified: Path | None) ->
         stamp = f"{storage.stamp_of(path)}-{shard['sha256']}"
         if known.get(path) != stamp and storage.sha256_of(path) != shard["sha256"]:
             raise UserError(
-                f"{path} does not have the sha256 that {MANIFEST} gives: it is damaged, make the tokens again"
+                f"{path} does not have the sha256 that {MANIFEST} gives, it is damaged: remove it and make the tokens "
+                "again"
             )
         passed[path] = stamp
     if verified is not None and passed != known:

@@ -133,7 +133,10 @@ BREAKAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda tokens: (tokens / "train/shard-00001.arrow").unlink(),
         r"shard-00001.arrow does not exist",
     ),
-    "shard damaged": (lambda tokens: _flip_a_bit(tokens / "train/shard-00000.arrow"), r"shard-00000.arrow.*is damaged"),
+    "shard damaged": (
+        lambda tokens: _flip_a_bit(tokens / "train/shard-00000.arrow"),
+        r"shard-00000.arrow.*is damaged: remove it and make",
+    ),
     "shard cut short": (
         lambda tokens: _cut_short(tokens / "train/shard-00000.arrow"),
         r"shard-00000.arrow.*is damaged",
