@@ -12,6 +12,7 @@ pass that would leave no document.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import pyarrow.compute as compute
 
 from pipeline import storage
 from pipeline.arrays import arrow_array, empty_table, repeated_text, text_array
-from pipeline.errors import UserError
+from pipeline.errors import SettingError, UserError
 from pipeline.funnel import READ, Tally, merge_funnels
 from pipeline.shard import (
     DOCUMENT_SCHEMA,
@@ -266,6 +267,11 @@ def _output_schema(schema: pa.Schema, stages: Sequence[DocumentStage]) -> pa.Sch
     empty = empty_table(schema)
     for stage in stages:
         empty = stage.apply(empty, Position(0, 0)).documents
+        if twice := [name for name, count in Counter(empty.schema.names).items() if count > 1]:
+            raise SettingError(
+                f"stage {stage.name} adds the columns {', '.join(twice)}, which the documents have already: name "
+                "others, or label in one stage only"
+            )
     return empty.schema
 
 

@@ -191,6 +191,15 @@ def compared_texts(texts: pa.ChunkedArray, ignore_whitespace: bool, ignore_case:
     return data, offsets
 
 
+def text_hashes(texts: pa.ChunkedArray, ignore_whitespace: bool, ignore_case: bool) -> tuple[np.ndarray, np.ndarray]:
+    """uint64 [documents] each: the higher and lower half of xxh3-128 of the texts as they are compared."""
+    data, offsets = compared_texts(texts, ignore_whitespace, ignore_case)
+    view = data.data
+    digests = [xxhash.xxh3_128_intdigest(view[begin:end]) for begin, end in pairwise(offsets.tolist())]
+    high = np.array([digest >> 64 for digest in digests], np.uint64)
+    return high, np.array([digest & _LOW_BITS for digest in digests], np.uint64)
+
+
 def write_hashes(
     directory: str,
     path: str,
@@ -202,14 +211,10 @@ def write_hashes(
     ignore_case: bool,
 ) -> dict[str, Any]:
     """Task: the hashes of one shard's documents, partitioned by hash."""
-    digests: list[int] = []
-    for batch in read_batches(path):
-        data, offsets = compared_texts(batch["text"], ignore_whitespace, ignore_case)
-        view = data.data
-        digests += [xxhash.xxh3_128_intdigest(view[begin:end]) for begin, end in pairwise(offsets.tolist())]
-    high = np.array([digest >> 64 for digest in digests], np.uint64)
-    low = np.array([digest & _LOW_BITS for digest in digests], np.uint64)
-    table = pa.table([high, low, np.arange(first, first + len(digests))], schema=_HASHES_SCHEMA)
+    parts = [(np.empty(0, np.uint64), np.empty(0, np.uint64))]
+    parts += [text_hashes(batch["text"], ignore_whitespace, ignore_case) for batch in read_batches(path)]
+    high, low = (np.concatenate(halves) for halves in zip(*parts, strict=True))
+    table = pa.table([high, low, np.arange(first, first + len(high))], schema=_HASHES_SCHEMA)
     name = f"{shard_name(shard)}.arrow"
     partition = (high % np.uint64(partitions)).astype(np.int64)
     return {"files": {name: write_partitions(storage.join(directory, name), table, partition, partitions, content)}}

@@ -13,16 +13,14 @@ to check it, keeps it mapped (in memory where it lies on an object store) and se
 from __future__ import annotations
 
 from functools import cache
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import xxhash
 from pydantic import Field
 
 from pipeline import storage
-from pipeline.dedup.exact import compared_texts
+from pipeline.dedup.exact import text_hashes
 from pipeline.dedup.partitions import read_partition, write_partitions
 from pipeline.errors import SettingError
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
@@ -31,7 +29,6 @@ from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, Surv
 MANIFEST = "text_index.json"
 FORMAT = 1
 _SCHEMA = pa.schema([("high", pa.uint64()), ("low", pa.uint64()), ("id", pa.string())])
-_LOW_BITS = (1 << 64) - 1
 _KERNELS = ("white_space",)
 
 
@@ -117,15 +114,6 @@ class KnownTexts(DocumentStage):
                 for row, place in _known(high, low, table):
                     drops.add(row, "known_text", 1.0, 1.0, kept_id=table["id"][place].as_py(), similarity=1.0)
         return Outcome(documents, drops)
-
-
-def text_hashes(texts: pa.ChunkedArray, ignore_whitespace: bool, ignore_case: bool) -> tuple[np.ndarray, np.ndarray]:
-    """uint64 [documents] each: the higher and lower half of xxh3-128 of the texts as they are compared."""
-    data, offsets = compared_texts(texts, ignore_whitespace, ignore_case)
-    view = data.data
-    digests = [xxhash.xxh3_128_intdigest(view[begin:end]) for begin, end in pairwise(offsets.tolist())]
-    high = np.array([digest >> 64 for digest in digests], np.uint64)
-    return high, np.array([digest & _LOW_BITS for digest in digests], np.uint64)
 
 
 def write_index(

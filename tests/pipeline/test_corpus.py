@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
@@ -173,6 +174,21 @@ def test_a_stage_that_loses_a_document_without_a_reason_is_refused(tmp_path: Pat
     source = write_input(tmp_path / "in", ["one", "two"])
     with pytest.raises(UserError, match="stage loser returned 1 documents for 2"):
         build(tmp_path, source, [Loser()])
+
+
+class Labeller(DocumentStage):
+    """Adds a column, whether or not there is one of that name."""
+
+    name = "labeller"
+
+    def apply(self, documents: pa.Table, position: Position) -> Outcome:
+        return Outcome(documents.append_column("label", pa.nulls(documents.num_rows, pa.string())))
+
+
+def test_a_column_that_is_there_already_is_not_added_again(tmp_path: Path) -> None:
+    source = write_input(tmp_path / "in", ["one", "two"])
+    with pytest.raises(ShardsFailed, match="stage labeller adds the columns label, which the documents have already"):
+        build(tmp_path, source, [Labeller(), Labeller()])
 
 
 def test_the_first_reason_wins_and_drops_come_in_order() -> None:
