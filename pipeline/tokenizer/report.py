@@ -56,7 +56,7 @@ def tokenizer_report(
     so tokens per word say little for scripts that write without spaces.
 
     Args:
-        file: The `tokenizer.json`, of a byte-level BPE tokenizer.
+        file: The `tokenizer.json`, of a BPE tokenizer on bytes or characters.
         sha256: Its digest.
         corpus: The documents.
         directory: The tokenizer's folder: tasks keep their counts below it while they are needed.
@@ -65,7 +65,7 @@ def tokenizer_report(
 
     Raises:
         UserError: a vocabulary to compare with cannot be read; names it.
-        ShardsFailed: a document does not survive encoding and decoding, which byte-level BPE rules out; names it.
+        ShardsFailed: a document does not survive encoding and decoding, which both alphabets rule out; names it.
     """
     place = storage.join(directory, "report")
     others = {name: opened(name, path, place) for name, path in compare.items()}

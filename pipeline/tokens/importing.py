@@ -320,7 +320,7 @@ def _tokenizer(url: str, end_of_text: str) -> TokenizerFile:
         token_byte_lengths(loaded)
     except KeyError as fault:
         raise UserError(
-            f"{url} is no byte-level tokenizer (it has a token with {fault}), so nobody knows how much text a token "
-            "stands for: tokens of such tokenizers are not imported"
+            f"{url} is a tokenizer neither on bytes nor on characters as ours are (it has a token with {fault}), so "
+            "nobody knows how much text a token stands for: tokens of such tokenizers are not imported"
         ) from fault
     return TokenizerFile(url, sha256, id_bound(loaded), special, closing, special.get(PADDING, closing))
