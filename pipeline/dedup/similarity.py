@@ -4,7 +4,7 @@ Pairs are taken in the order of their first document, in parts whose texts fit a
 once, in the order in which they lie on disk, and needs about six times the budget of memory, or fourteen times its
 largest pair.
 
-Cost: 60 MB of text a CPU-second.
+Cost: 110 MB of text a CPU-second.
 """
 
 from __future__ import annotations
