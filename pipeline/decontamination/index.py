@@ -117,9 +117,13 @@ def ngram_index(given: tuple[tuple[str, EvaluationSet], ...], n: int, min_words:
     sizes = np.diff(np.r_[starts, len(whole)])
     common = sizes > max_items
     kept = starts[~common]
-    if not len(kept):
-        raise SettingError(f"all n-grams of the evaluation sets are in more than max_items={max_items} items; raise it")
     chosen = ~np.repeat(common, sizes)
+    left = set(whole[chosen, 2].tolist())
+    if lost := [name for number, (name, _) in enumerate(given) if number not in left]:
+        raise SettingError(
+            f"evaluation set {', '.join(lost)}: all its n-grams are in more than max_items={max_items} items, so it "
+            "would always be clean; raise max_items, or name `fields` that differ from item to item"
+        )
     firsts, seconds = np.ascontiguousarray(rows[kept, 2]), np.ascontiguousarray(rows[kept, 3])
     lasts = np.ascontiguousarray(rows[kept, 4])
     slots, bitmap = build_table(firsts, lasts)

@@ -60,6 +60,24 @@ def test_a_short_passage_is_found_as_a_whole_and_a_shorter_one_not_at_all(tmp_pa
     assert verdict(found, f"{FILLER} {shorter} {FILLER}") is None
 
 
+def test_what_many_items_share_is_not_looked_for_and_what_is_their_own_is(tmp_path: Path) -> None:
+    form = "Choose the best of the following four answers to this question about farming"
+    items = [{"q": f"{form} number{number} w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12"} for number in range(4)]
+    found = stage(tmp_path, *items, max_items=3)
+    assert verdict(found, f"{form} {FILLER}") is None
+    assert verdict(found, f"{FILLER} number2 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10 w11 w12") is not None
+    assert verdict(stage(tmp_path, *items, max_items=4), f"{form} {FILLER}") is not None
+
+
+def test_a_set_of_which_nothing_would_be_looked_for_is_refused_and_named(tmp_path: Path) -> None:
+    sets = {
+        "ducks": eval_set(tmp_path, {"q": QUESTION}, name="ducks.jsonl"),
+        "passages": eval_set(tmp_path, *[{"passage": FILLER}] * 4, name="passages.jsonl"),
+    }
+    with pytest.raises(SettingError, match="evaluation set passages: all its n-grams are in more than max_items=3"):
+        judged(Decontaminate(sets=sets, max_items=3), QUESTION)  # type: ignore[arg-type]
+
+
 def test_no_ngram_reaches_over_the_end_of_a_passage(tmp_path: Path) -> None:
     found = stage(tmp_path, {"q": "a b c d e f g h", "a": "i j k l m n o p"})
     assert verdict(found, "d e f g h i j k l m n") is None
