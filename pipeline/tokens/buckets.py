@@ -10,7 +10,7 @@ of a bucket.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,13 +75,15 @@ def pack_bucket(
 
 
 def pack_leftovers(
-    directory: str, name: str, leftovers: Sequence[str], settings: TokensSettings, tokenizer: TokenizerFile
+    directory: str, name: str, leftovers: Mapping[str, str], settings: TokensSettings, tokenizer: TokenizerFile
 ) -> dict[str, Any]:
     """Task: write the rows that the leftovers of all buckets of a split fill; what cannot fill one is lost (`split`).
 
+    `leftovers`: the buckets' files, in order, and the sha256 of each.
+
     Returns the record: as `pack_bucket`, and the tokens that were lost with the bytes of their text.
     """
-    rest = read_leftovers([storage.join(directory, file) for file in leftovers])
+    rest = read_leftovers({storage.join(directory, file): sha256 for file, sha256 in leftovers.items()})
     lengths = np.diff(rest.starts)
     number, length = np.arange(len(lengths)), settings.context_length
     if settings.packing == "split":

@@ -120,7 +120,7 @@ def pack_documents(
     local = [[place[name] for name in record["sources"]] for record in encoded]
     buckets = _buckets(encoded, shuffle, settings)
     partitions = sum(shuffle.buckets.values()) if shuffle else len(SPLITS)
-    tasks, leftovers = [], {split: list[str]() for split in SPLITS}
+    tasks = []
     filled = dict.fromkeys(SPLITS, 0)
     for bucket in buckets:
         at = bucket.number if shuffle else 0
@@ -155,8 +155,11 @@ def pack_documents(
             )
         )
         filled[bucket.split] += held
-        leftovers[bucket.split].append(leftovers_file(bucket.name))
     packed = runner.map(directory, "tokens: rows", tasks)
+    leftovers = {split: dict[str, str]() for split in SPLITS}
+    for bucket, record in zip(buckets, packed, strict=True):
+        file = leftovers_file(bucket.name)
+        leftovers[bucket.split][file] = record["files"][file]
     last = [
         Task(
             key=f"{split}-{REST}",
@@ -168,10 +171,7 @@ def pack_documents(
                 "settings": settings,
                 "tokenizer": tokenizer,
             },
-            inputs=fingerprint(
-                _stamp(settings, tokenizer),
-                [record["files"][leftovers_file(bucket.name)] for bucket, record in zip(buckets, packed, strict=True)],
-            ),
+            inputs=fingerprint(_stamp(settings, tokenizer), leftovers[split]),
             kernels=KERNELS,
         )
         for split in SPLITS

@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as compute
 
+from pipeline import storage
+from pipeline.errors import UserError
 from pipeline.shard import read_batches
 from pipeline.tokens.encoded import Documents, closed, write_documents
 from pipeline.tokens.format import TokenizerFile
@@ -22,6 +24,7 @@ from pipeline.tokens.shuffling import Shuffle
 
 def encode_shard(
     corpus_shard: str,
+    sha256: str,
     directory: str,
     name: str,
     tokenizer: TokenizerFile,
@@ -34,6 +37,7 @@ def encode_shard(
 
     Args:
         corpus_shard: Its Arrow file.
+        sha256: Of that file, as the corpus's manifest gives it.
         directory: The folder of encoded files.
         name: Of the shard.
         tokenizer: Encodes; special tokens in texts are encoded as text and counted.
@@ -54,6 +58,12 @@ def encode_shard(
     from pipeline.tokenizer.encoder import encoder_of_worker
     from pipeline.tokenizer.encoding_check import EncodingCheck
 
+    # What is read here is trained on, and from here on has checksums of its own: a changed bit would never be found.
+    if storage.sha256_of(corpus_shard) != sha256:
+        raise UserError(
+            f"{corpus_shard} does not have the sha256 of its record, it is damaged: remove it and run the corpus step "
+            "again"
+        )
     encoder = encoder_of_worker(tokenizer.url, tokenizer.sha256)
     check = EncodingCheck(encoder, corpus_shard)
     tokens, lengths, sizes, sides = [np.empty(0, tokenizer.dtype)], [], [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import storage
+from pipeline.errors import UserError
 from pipeline.shard import ArrowWriter, open_table
 from pipeline.tokens.format import row_schema
 from pipeline.tokens.packing import Pieces, frozen
@@ -104,13 +105,16 @@ def write_leftovers(url: str, tokens: np.ndarray, source: np.ndarray, pieces: Pi
     return _write(url, table)[0]
 
 
-def read_leftovers(urls: Sequence[str]) -> Leftovers:
-    """The leftovers of all buckets, in order.
+def read_leftovers(files: Mapping[str, str]) -> Leftovers:
+    """The leftovers of all buckets, in order, from their files and the sha256 of each.
 
     Raises:
         UserError: a file is damaged.
     """
-    table = pa.concat_tables([open_table(url) for url in urls])
+    for url, sha256 in files.items():
+        if storage.sha256_of(url) != sha256:
+            raise UserError(f"{url} does not have the sha256 of its record: remove it and run the same command again")
+    table = pa.concat_tables([open_table(url) for url in files])
     column = table["tokens"].combine_chunks()
     return Leftovers(
         column.values.to_numpy(),

@@ -92,6 +92,7 @@ def _tasks(
             function=encode_shard,
             arguments={
                 "corpus_shard": storage.absolute(corpus.path(shard)),
+                "sha256": shard.sha256,
                 "directory": storage.join(directory, ENCODED),
                 "name": shard.name,
                 "tokenizer": tokenizer,
