@@ -99,7 +99,7 @@ def _checksum(batch: pa.RecordBatch) -> str:
 
 @contextmanager
 def _opened(url: str, partitions: int, content: str, mapped: bool = False) -> Iterator[Any]:
-    remedy = "remove it and its record (the .json of the same name) and run the same command again"
+    remedy = "remove it and run the same command again, which writes it anew"
     try:
         if storage.is_local(url):
             # Read unless asked: each of very many files would keep a mapping and 64 kB of neighbouring pages.
@@ -115,7 +115,7 @@ def _opened(url: str, partitions: int, content: str, mapped: bool = False) -> It
                 )
             yield reader
     except FileNotFoundError as fault:
-        raise UserError(f"{url} is missing, though its step was finished: {remedy.replace('it and ', '')}") from fault
+        raise UserError(f"{url} is missing, though its step was finished: run the same command again") from fault
     except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
         # Of what it cannot decode pyarrow says `OSError` without a number; with one it is the system's.
         if isinstance(fault, OSError) and fault.errno is not None:
