@@ -95,6 +95,9 @@ def test_a_changed_bit_of_the_corpus_is_noticed(tokenizer: str, tmp_path: Path) 
     _flip_a_bit(tmp_path / "corpus" / "shard-00000.arrow")
     with pytest.raises(ShardsFailed, match=r"corpus/shard-00000\.arrow does not have the sha256 of its record"):
         write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
+    (tmp_path / "corpus" / "shard-00000.arrow").unlink()
+    with pytest.raises(ShardsFailed, match=r"corpus/shard-00000\.arrow is missing, .* run the corpus step again"):
+        write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
 
 
 def test_a_changed_bit_of_encoded_documents_is_noticed(tokens: Path, corpus: StageDirectory, tmp_path: Path) -> None:
