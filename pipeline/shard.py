@@ -149,6 +149,18 @@ def open_table(url: str) -> pa.Table:
         return pa.ipc.open_stream(pa.py_buffer(storage.read_bytes(url))).read_all()
 
 
+def schema_of(url: str) -> pa.Schema:
+    """The schema of an Arrow IPC stream file, of which only the beginning is read.
+
+    Raises:
+        UserError: the file is missing, or is no Arrow stream.
+    """
+    if not storage.exists(url):
+        raise UserError(f"{url} is missing, though its step was finished: run that step again")
+    with _damage_explained(url), storage.open_binary(url) as file, pa.ipc.open_stream(file) as stream:
+        return stream.schema
+
+
 def read_batches(url: str) -> Iterator[pa.Table]:
     """The record batches of an Arrow IPC stream file, one at a time."""
     with _damage_explained(url), storage.open_binary(url) as file, pa.ipc.open_stream(file) as stream:

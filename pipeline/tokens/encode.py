@@ -60,7 +60,7 @@ def encode_shard(
 
     # What is read here is trained on, and from here on has checksums of its own: a changed bit would never be found.
     if not storage.exists(corpus_shard):
-        raise UserError(f"{corpus_shard} is missing, though its step was finished: run the corpus step again")
+        raise UserError(f"{corpus_shard} is missing, though its step was finished: run that step again")
     if storage.sha256_of(corpus_shard) != sha256:
         raise UserError(
             f"{corpus_shard} does not have the sha256 of its record, it is damaged: remove it and run the corpus step "

@@ -17,7 +17,7 @@ import xxhash
 
 from pipeline import storage
 from pipeline.sampling import HASH_RANGE, chosen
-from pipeline.shard import ArrowWriter, StageDirectory, fingerprint, open_table
+from pipeline.shard import ArrowWriter, StageDirectory, fingerprint, open_table, schema_of
 from pipeline.stage import Runner, Task
 from pipeline.tokens.format import CODE_VERSION, VALIDATION
 from pipeline.tokens.shuffling import mixed
@@ -37,9 +37,8 @@ def join_clusters(corpus: StageDirectory, directory: str, runner: Runner) -> tup
     """
     if not corpus.shards:
         return None
-    with storage.open_binary(corpus.path(corpus.shards[0])) as file, pa.ipc.open_stream(file) as stream:
-        if not set(GROUP_COLUMNS) <= set(stream.schema.names):
-            return None
+    if not set(GROUP_COLUMNS) <= set(schema_of(corpus.path(corpus.shards[0])).names):
+        return None
     place = storage.join(directory, CLUSTERS)
     tasks = [
         Task(

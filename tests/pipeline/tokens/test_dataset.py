@@ -95,8 +95,13 @@ def test_a_changed_bit_of_the_corpus_is_noticed(tokenizer: str, tmp_path: Path) 
     _flip_a_bit(tmp_path / "corpus" / "shard-00000.arrow")
     with pytest.raises(ShardsFailed, match=r"corpus/shard-00000\.arrow does not have the sha256 of its record"):
         write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
-    (tmp_path / "corpus" / "shard-00000.arrow").unlink()
-    with pytest.raises(ShardsFailed, match=r"corpus/shard-00000\.arrow is missing, .* run the corpus step again"):
+
+
+@pytest.mark.parametrize("shard", ["shard-00000.arrow", "shard-00001.arrow"])
+def test_a_shard_of_the_corpus_that_is_gone_is_named(tokenizer: str, tmp_path: Path, shard: str) -> None:
+    corpus = write_texts(tmp_path / "corpus", [["sea shell " * 20], ["sea shore " * 20]])
+    (tmp_path / "corpus" / shard).unlink()
+    with pytest.raises((UserError, ShardsFailed), match=rf"corpus/{shard} is missing, .* run that step again"):
         write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
 
 
