@@ -121,7 +121,8 @@ def _read_log(path: str) -> pa.Table:
         raise UserError(f"{path} is missing: run the corpus step again, it writes the drop log anew")
     try:
         with storage.open_binary(path) as file:
-            return parquet.read_table(file)
+            # Without threads: pyarrow's may still run when the command ends, and then end it with an abort.
+            return parquet.ParquetFile(file).read(use_threads=False)
     except pa.ArrowInvalid as fault:
         raise UserError(f"{path} is damaged ({fault}): remove it and run the corpus step again") from fault
 

@@ -62,7 +62,7 @@ class Parquet(ColumnFiles):
             size = sum(table.metadata.row_group(index).total_byte_size for index in groups)
             # Long documents are read in smaller batches, so that memory stays with bytes, not with rows.
             batch_rows = max(1, min(BATCH_DOCUMENTS, BATCH_TEXT_BYTES * rows // max(1, size)))
-            batches = table.iter_batches(batch_size=batch_rows, row_groups=groups)
+            batches = table.iter_batches(batch_size=batch_rows, row_groups=groups, use_threads=False)
             yield from self.documents(batches, arguments["file"], arguments["name"], arguments["row"], quarantine)
 
 

@@ -262,7 +262,7 @@ def _columns(file: str, column: str) -> Iterator[pa.Array]:
             if file.endswith(".parquet"):
                 table = parquet.ParquetFile(stream)
                 _require_column(file, column, table.schema_arrow.names)
-                batches = table.iter_batches(batch_size=BATCH_ROWS, columns=[column])
+                batches = table.iter_batches(batch_size=BATCH_ROWS, columns=[column], use_threads=False)
             else:
                 is_file = stream.read(len(_ARROW_FILE)) == _ARROW_FILE
                 stream.seek(0)
