@@ -20,7 +20,7 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.decontamination.index import NgramIndex
-from pipeline.decontamination.stage import Decontaminate
+from pipeline.decontamination.judging import NgramDecontamination
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partition, write_partitions
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
@@ -35,9 +35,9 @@ class CountNgrams(SurveyStage):
     """The survey of `decontaminate` where `max_documents` is set."""
 
     name: ClassVar[str] = "decontaminate"
-    kernels: ClassVar[tuple[str, ...]] = Decontaminate.kernels
+    kernels: ClassVar[tuple[str, ...]] = NgramDecontamination.kernels
 
-    decontaminate: Decontaminate
+    decontaminate: NgramDecontamination
     """What is looked for, and what becomes of it."""
 
     def files(self) -> list[str]:
@@ -94,7 +94,9 @@ class CountNgrams(SurveyStage):
         )
 
 
-def write_counts(directory: str, path: str, shard: int, content: str, decontaminate: Decontaminate) -> dict[str, Any]:
+def write_counts(
+    directory: str, path: str, shard: int, content: str, decontaminate: NgramDecontamination
+) -> dict[str, Any]:
     """Task: the documents of one shard that hold each n-gram."""
     from pipeline.kernels.column import text_column
 
@@ -112,7 +114,7 @@ def write_counts(directory: str, path: str, shard: int, content: str, decontamin
 
 
 def write_common(
-    directory: str, counts: str, shards: int, content: str, decontaminate: Decontaminate, max_documents: int
+    directory: str, counts: str, shards: int, content: str, decontaminate: NgramDecontamination, max_documents: int
 ) -> dict[str, Any]:
     """Task: the n-grams of more than `max_documents` documents of the corpus."""
     index = decontaminate.all_ngrams()
@@ -137,7 +139,7 @@ def _rare(url: str, content: str, result: str, index: NgramIndex) -> NgramIndex:
     return index.without(read_partition(url, 0, 1, _common_content(content))["ngram"].to_numpy())
 
 
-class DecontaminateRare(Decontaminate):
+class DecontaminateRare(NgramDecontamination):
     """Applies `decontaminate` to the n-grams that few documents hold."""
 
     directory: str = Field(exclude=True)
@@ -146,10 +148,6 @@ class DecontaminateRare(Decontaminate):
     """What was counted: the common n-grams of other sets are refused."""
     result: str
     """sha256 of the common n-grams: others make the following shards be done again."""
-
-    def barrier(self) -> SurveyStage | None:
-        """None: it was the survey that made this stage."""
-        return None
 
     def ngrams(self) -> NgramIndex:
         """The n-grams of the sets without the common ones."""
