@@ -30,7 +30,9 @@ class SerialRunner:
             except Exception as fault:
                 failures.append(f"{task.key}: {fault}")
                 continue
-            storage.write_json(storage.join(directory, f"{task.key}.json"), {**record, "fingerprint": _stamp(task)})
+            sizes = {name: storage.size_of(storage.join(directory, name)) for name in record.get("files", {})}
+            content = {**record, "fingerprint": _stamp(task), "file_bytes": sizes}
+            storage.write_json(storage.join(directory, f"{task.key}.json"), content)
         if failures:
             raise ShardsFailed(f"{label}: {'; '.join(failures)}")
         return [storage.read_json(storage.join(directory, f"{task.key}.json")) for task in tasks]
@@ -46,6 +48,6 @@ def _is_done(directory: str, task: Task) -> bool:
         return False
     record = storage.read_json(path)
     return record["fingerprint"] == _stamp(task) and all(
-        storage.exists(storage.join(directory, name)) and storage.sha256_of(storage.join(directory, name)) == sha256
-        for name, sha256 in record.get("files", {}).items()
+        storage.exists(storage.join(directory, name)) and storage.size_of(storage.join(directory, name)) == size
+        for name, size in record["file_bytes"].items()
     )
