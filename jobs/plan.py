@@ -19,6 +19,7 @@ from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.dedup.keeping import KeepingStage
 from pipeline.errors import UserError
+from pipeline.sources.content_size import content_bytes
 from trainer.data.mixed_rows import OWN, RunData, plan_run
 from trainer.data.token_dataset import find_dataset
 from trainer.devices import count_cores, count_gpus
@@ -84,9 +85,11 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
             [(f"corpus/{planned.name}", len(slices), planned.label) for planned in passes],
             prose="stages",
         )
-        note(f"input: {len(slices)} slices, {size(total)} as stored; each pass reads and writes every shard once")
+        content = content_bytes([item.part for item in slices])
+        stored = size(total) if content == total else f"{size(total)} as stored, about {size(content)} decompressed"
+        note(f"input: {len(slices)} slices, {stored}; each pass reads and writes every shard once")
         for stage in recipe.stages:
-            for line in stage.plan_lines(total, len(slices)):
+            for line in stage.plan_lines(content, len(slices)):
                 note(f"{stage.name}: {line}")
     rows: list[tuple[str, str]] = []
     if recipe.tokenizer is not None and "tokenizer" in steps:

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import SettingError, UserError
 from pipeline.funnel import READ
-from pipeline.passes import ShardInput, SliceInput, inputs_of, run_pass
+from pipeline.passes import SliceInput, inputs_of, run_pass
 from pipeline.shard import StageDirectory, fingerprint
 from pipeline.sources.source import Source
 from pipeline.stage import DocumentStage, Runner, Stage, SurveyStage
@@ -53,7 +53,7 @@ def plan_passes(stages: Sequence[Stage]) -> list[PlannedPass]:
     return passes
 
 
-def plan_slices(sources: Sequence[Source]) -> list[SliceInput | ShardInput]:
+def plan_slices(sources: Sequence[Source]) -> list[SliceInput]:
     """The slices of all sources in order.
 
     Raises:

@@ -47,7 +47,7 @@ def plan_line(
     files = (shards or shards_of(text_bytes)) * files_a_shard + partitions
     memory = int(min(partition_bytes, text_bytes) * reducer_share)
     return (
-        f"{amount(text_bytes)} of text (compressed input holds more): {files:,} files, "
+        f"{amount(text_bytes)} of text: {files:,} files, "
         f"{amount(int(text_bytes * disk_share))} on disk; reducers: {partitions:,} with {amount(memory)} of memory "
         f"each; {cpu_hours(text_bytes, megabytes_a_second)} CPU-hours"
     )

@@ -111,7 +111,7 @@ class MinhashDedup(KeepingStage):
         found = costs(text_bytes, shards, bands, self.partition_keys, self.verify)
         lines = [
             f"{bands} bands x {rows} rows find of pairs with similarity {curve(bands, rows)}",
-            f"{amount(text_bytes)} of text would be about {found.documents:,} documents (compressed input holds more): "
+            f"{amount(text_bytes)} of text would be about {found.documents:,} documents: "
             f"{found.files:,} files, {amount(found.key_bytes)} of band keys; reducers: {found.partitions:,} with "
             f"{amount(found.reducer_bytes)} of memory each; groups in {amount(found.group_bytes)}; "
             f"{found.cpu_hours:,.2g} CPU-hours",
