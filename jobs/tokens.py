@@ -29,11 +29,11 @@ def make_tokens(job: Job) -> None:
                 f"{entry['documents']:,}",
                 f"{entry['tokens']:,}",
                 size(entry["text_bytes"]),
-                f"{entry['tokens_per_byte']:.3f}",
+                f"{entry['text_bytes'] / max(1, entry['tokens']):.2f}",
             )
             for entry in describe(manifest)
         ]
-        show_table("", ("split", "source", "documents", "tokens", "text", "tokens per byte"), rows)
+        show_table("", ("split", "source", "documents", "tokens", "text", "bytes per token"), rows)
         note(f"places for training tokens: {unused_of(splits['train'])}")
         if written := sum(manifest["special_tokens_in_text"].values()):
             note(f"special tokens are written {written:,} times in the texts; there they are text like any other")
