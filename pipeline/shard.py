@@ -203,6 +203,18 @@ def read_manifest(path: str, format_version: int, step: str) -> dict[str, Any]:
     return manifest
 
 
+def finished_manifest(path: str, format_version: int, wanted: str) -> dict[str, Any] | None:
+    """The manifest of a step that was finished with the wanted fingerprint, or None when the step must run.
+
+    Whether the files that it lists are still there is for the caller to see.
+    """
+    if not storage.exists(path):
+        return None
+    manifest: dict[str, Any] = storage.read_json(path)
+    found = (manifest.get("format_version"), manifest.get("fingerprint"))
+    return manifest if found == (format_version, wanted) else None
+
+
 @dataclass(frozen=True)
 class Shard:
     """One finished shard as the manifest lists it."""

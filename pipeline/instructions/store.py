@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipeline import storage
+from pipeline.shard import finished_manifest
 
 CONVERSATIONS = "conversations.jsonl"
 MANIFEST = "manifest.json"
@@ -19,12 +20,11 @@ FORMAT_VERSION = 1
 
 def finished(directory: str, identity: str) -> dict[str, Any] | None:
     """The manifest of conversations that were made of the same and are undamaged; None: make them."""
-    target, manifest_path = storage.join(directory, CONVERSATIONS), storage.join(directory, MANIFEST)
-    if not (storage.exists(manifest_path) and storage.exists(target)):
+    manifest = finished_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, identity)
+    target = storage.join(directory, CONVERSATIONS)
+    if manifest is None or not storage.exists(target):
         return None
-    manifest: dict[str, Any] = storage.read_json(manifest_path)
-    same = manifest.get("fingerprint") == identity and manifest.get("format_version") == FORMAT_VERSION
-    return manifest if same and manifest.get("sha256") == storage.sha256_of(target) else None
+    return manifest if manifest.get("sha256") == storage.sha256_of(target) else None
 
 
 def write(directory: str, identity: str, conversations: Iterable[dict[str, Any]], **facts: Any) -> dict[str, Any]:

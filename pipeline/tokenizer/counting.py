@@ -31,7 +31,7 @@ from pipeline.dedup.partitions import read_partition, write_partitions
 from pipeline.errors import UserError
 from pipeline.kernels.column import text_column
 from pipeline.sampling import chosen
-from pipeline.shard import ArrowWriter, StageDirectory, fingerprint, open_table, read_batches
+from pipeline.shard import ArrowWriter, StageDirectory, fingerprint, finished_manifest, open_table, read_batches
 from pipeline.stage import Runner, Task
 from pipeline.tokenizer.characters import library_version
 from pipeline.tokenizer.counts import KERNELS, ONE, Counts, PieceTable, piece_column
@@ -93,7 +93,7 @@ def count_pieces(settings: TokenizerSettings, corpus: StageDirectory, directory:
     counting = Counting.of(settings, corpus)
     temperature = settings.sampling.temperature if settings.sampling else 1.0
     wanted = fingerprint(counting.fingerprint(), corpus.fingerprint, temperature, settings.min_piece_count)
-    finished = _finished_manifest(directory, wanted)
+    finished = _finished_counts(directory, wanted)
     if finished is not None:
         _remove_strays(directory, finished)
         return finished
@@ -129,24 +129,22 @@ def read_counts(directory: str, manifest: dict[str, Any]) -> Counts:
     tables = []
     for entry in manifest["files"]:
         url = storage.join(directory, entry["file"])
-        if not storage.exists(url) or storage.sha256_of(url) != entry["sha256"]:
+        if not _is_sound(directory, entry):
             raise UserError(f"{url} is missing or was changed: remove {directory} and run the same command again")
         tables.append(open_table(url))
     return Counts.from_tables(tables)
 
 
-def _finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
-    path = storage.join(directory, MANIFEST)
-    if not storage.exists(path):
+def _finished_counts(directory: str, wanted: str) -> dict[str, Any] | None:
+    manifest = finished_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, wanted)
+    if manifest is None or not all(_is_sound(directory, entry) for entry in manifest["files"]):
         return None
-    manifest: dict[str, Any] = storage.read_json(path)
-    if manifest.get("fingerprint") != wanted:
-        return None
-    for entry in manifest["files"]:
-        url = storage.join(directory, entry["file"])
-        if not storage.exists(url) or storage.sha256_of(url) != entry["sha256"]:
-            return None
     return manifest
+
+
+def _is_sound(directory: str, entry: dict[str, str]) -> bool:
+    url = storage.join(directory, entry["file"])
+    return storage.exists(url) and storage.sha256_of(url) == entry["sha256"]
 
 
 def _remove_strays(directory: str, manifest: dict[str, Any]) -> None:

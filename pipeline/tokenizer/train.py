@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.kernels.compiled import ensure_compiled
-from pipeline.shard import StageDirectory, fingerprint, read_manifest
+from pipeline.shard import StageDirectory, fingerprint, finished_manifest, read_manifest
 from pipeline.stage import Runner
 from pipeline.tokenizer import merges
 from pipeline.tokenizer.characters import library_version
@@ -52,7 +52,7 @@ def train_tokenizer(
     """
     fields = settings.model_dump(mode="json")
     wanted = fingerprint("tokenizer", CODE_VERSION, fields, digests(settings.compare), corpus.fingerprint)
-    finished = _finished_manifest(directory, wanted)
+    finished = _finished_tokenizer(directory, wanted)
     if finished is not None:
         return finished
     storage.remove(storage.join(directory, MANIFEST))
@@ -94,8 +94,7 @@ def read_tokenizer_manifest(directory: str) -> dict[str, Any]:
         UserError: the tokenizer is unfinished, of another format version, or was changed since.
     """
     manifest = read_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, "tokenizer")
-    file = storage.join(directory, TOKENIZER_FILE)
-    found = storage.sha256_of(file) if storage.exists(file) else "none"
+    file, found = _tokenizer_file(directory)
     if found != manifest["sha256"]:
         raise UserError(
             f"{file} (sha256 {found[:12]}) is not the file that {MANIFEST} beside it describes "
@@ -104,16 +103,20 @@ def read_tokenizer_manifest(directory: str) -> dict[str, Any]:
     return manifest
 
 
-def _finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
-    if not storage.exists(storage.join(directory, MANIFEST)):
-        return None
-    try:
-        manifest = read_tokenizer_manifest(directory)
-    except UserError:
+def _finished_tokenizer(directory: str, wanted: str) -> dict[str, Any] | None:
+    manifest = finished_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, wanted)
+    if manifest is None:
         return None
     if not all(storage.exists(storage.join(directory, file)) for file in (CONFIG_FILE, REPORT_FILE)):
         return None
-    return manifest if manifest["fingerprint"] == wanted else None
+    _, found = _tokenizer_file(directory)
+    return manifest if found == manifest["sha256"] else None
+
+
+def _tokenizer_file(directory: str) -> tuple[str, str]:
+    """Where `tokenizer.json` lies, and its sha256 (`none` where there is no such file)."""
+    file = storage.join(directory, TOKENIZER_FILE)
+    return file, storage.sha256_of(file) if storage.exists(file) else "none"
 
 
 def _trained(settings: TokenizerSettings, directory: str, counts: dict[str, Any]) -> Tokenizer:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import UserError
-from pipeline.shard import fingerprint, write_dataset_files
+from pipeline.shard import fingerprint, finished_manifest, write_dataset_files
 from pipeline.stage import Runner, Task
 from pipeline.tokenizer.load import load_tokenizer, token_bytes
 from pipeline.tokens.baseline import gzip_bits_per_byte
@@ -62,13 +62,10 @@ class Bucket:
         return f"{self.split}/shard-{self.number:05d}"
 
 
-def finished_manifest(directory: str, wanted: str) -> dict[str, Any] | None:
+def finished_dataset(directory: str, wanted: str) -> dict[str, Any] | None:
     """The manifest of a dataset that is there in full and has the wanted fingerprint."""
-    path = storage.join(directory, MANIFEST)
-    if not storage.exists(path):
-        return None
-    manifest: dict[str, Any] = storage.read_json(path)
-    if manifest.get("fingerprint") != wanted:
+    manifest = finished_manifest(storage.join(directory, MANIFEST), FORMAT_VERSION, wanted)
+    if manifest is None:
         return None
     shards = [shard for split in manifest["splits"].values() for shard in split["shards"]]
     for shard in shards:

@@ -25,7 +25,7 @@ from pipeline.sources import files
 from pipeline.stage import Runner, Task
 from pipeline.tokenizer.load import id_bound, load_tokenizer, token_byte_lengths, tokenizer_of_worker
 from pipeline.tokenizer.settings import END_OF_TEXT, PADDING
-from pipeline.tokens.dataset import finished_manifest, pack_documents
+from pipeline.tokens.dataset import finished_dataset, pack_documents
 from pipeline.tokens.encoded import Documents, write_documents
 from pipeline.tokens.format import CODE_VERSION, ENCODED, ENDS, MANIFEST, SOURCES, VALIDATION, TokenizerFile
 from pipeline.tokens.megatron import open_indexed
@@ -128,7 +128,7 @@ def import_tokens(
     content = fingerprint([record["files"] for record in encoded])
     fields = settings.model_dump(mode="json")
     wanted = fingerprint("imported tokens", CODE_VERSION, fields, reading, content)
-    finished = finished_manifest(directory, wanted)
+    finished = finished_dataset(directory, wanted)
     if finished is not None:
         return finished
     storage.remove(storage.join(directory, MANIFEST))

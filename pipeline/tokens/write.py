@@ -14,7 +14,7 @@ from pipeline.stage import Runner, Task
 from pipeline.tokenizer.load import TOKENIZER_FILE
 from pipeline.tokenizer.settings import END_OF_TEXT, PADDING
 from pipeline.tokenizer.train import read_tokenizer_manifest
-from pipeline.tokens.dataset import finished_manifest, pack_documents
+from pipeline.tokens.dataset import finished_dataset, pack_documents
 from pipeline.tokens.encode import encode_shard, summed
 from pipeline.tokens.format import CODE_VERSION, ENCODED, MANIFEST, TRAIN, VALIDATION, TokenizerFile
 from pipeline.tokens.held_out import join_clusters
@@ -36,7 +36,7 @@ def write_tokens(
     wanted = fingerprint(
         "tokens", CODE_VERSION, settings.model_dump(mode="json"), trained["sha256"], corpus.fingerprint
     )
-    finished = finished_manifest(directory, wanted)
+    finished = finished_dataset(directory, wanted)
     if finished is not None:
         return finished
     storage.remove(storage.join(directory, MANIFEST))
