@@ -107,7 +107,10 @@ def export_tokens(
     source: Annotated[str, typer.Argument(help="A token dataset, such as runs/mine/tokens.")],
     target: Annotated[str, typer.Argument(help="Folder for train.bin, train.idx, validation.bin, validation.idx.")],
 ) -> None:
-    """Write a token dataset as Megatron-LM's .bin/.idx, one document an entry, in the order of the rows."""
+    """Write a token dataset as Megatron-LM's .bin/.idx, one document an entry, in the order of the rows.
+
+    Files that are there already are not overwritten.
+    """
     from jobs.exchange import export_dataset
 
     export_dataset(source, target)

@@ -67,7 +67,7 @@ def export_dataset(source: str, target: str) -> None:
     """Write a token dataset as Megatron's .bin and .idx.
 
     Raises:
-        UserError: the dataset is unfinished or damaged.
+        UserError: the dataset is unfinished or damaged, or a file is there already.
     """
     from pipeline.tokens.exporting import export_tokens
 

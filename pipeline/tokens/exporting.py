@@ -35,9 +35,11 @@ def export_tokens(directory: str, target: str) -> list[Exported]:
     """Write `<target>/<split>.bin` and `.idx` for each split.
 
     Raises:
-        UserError: the dataset is unfinished, or a shard is missing or damaged (named); nothing of its split appears.
+        UserError: the dataset is unfinished; one of the files is there already (nothing is written); a shard is missing
+            or damaged (named; nothing of its split appears).
     """
     manifest = read_tokens_manifest(directory)
+    _require_new(target)
     return [_export_split(directory, manifest, split, storage.join(target, split)) for split in SPLITS]
 
 
@@ -51,6 +53,15 @@ def require_sound(directory: str, shard: dict[str, Any]) -> None:
             f"{file} does not have the sha256 that {MANIFEST} gives, it is damaged: remove it and run the tokens step "
             "(or the import) again"
         )
+
+
+def _require_new(target: str) -> None:
+    """Raises UserError when a file would be overwritten: nothing tells whose tokens a .bin holds."""
+    for split in SPLITS:
+        for ending in ("bin", "idx"):
+            file = storage.join(target, f"{split}.{ending}")
+            if storage.exists(file):
+                raise UserError(f"{file} is there already and is not overwritten: name another folder, or remove it")
 
 
 def _export_split(directory: str, manifest: dict[str, Any], split: str, prefix: str) -> Exported:

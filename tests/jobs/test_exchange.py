@@ -49,6 +49,9 @@ def test_tokens_go_in_and_out(folder: Path) -> None:
     ]
     tokens = sum(1 + number + 1 for number in range(60))
     assert sum((folder / "out" / f"{split}.bin").stat().st_size for split in manifest["splits"]) == 2 * tokens
+    code, output = gptmill(folder, "export-tokens", "ours", "out")
+    assert code == 1
+    assert "train.bin is there already and is not overwritten" in " ".join(output.split())
 
 
 def test_help_teaches(folder: Path) -> None:

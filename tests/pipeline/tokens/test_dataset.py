@@ -12,8 +12,6 @@ import pytest
 from pipeline import storage
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.shard import StageDirectory
-from pipeline.tokenizer.settings import TokenizerSettings
-from pipeline.tokenizer.train import train_tokenizer
 from pipeline.tokens.encoded import read_documents
 from pipeline.tokens.rows import read_leftovers
 from pipeline.tokens.settings import TokensSettings
@@ -23,25 +21,8 @@ from tests.pipeline.runner import SerialRunner
 from tests.pipeline.tokens.reading import contents
 
 SETTINGS = TokensSettings(context_length=19, validation_fraction=0.3)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> StageDirectory:
-    return write_texts(tmp_path_factory.mktemp("corpus"), [[f"sea shell number {row} " * 20 for row in range(20)]])
-
-
-@pytest.fixture(scope="module")
-def tokenizer(corpus: StageDirectory, tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory = str(tmp_path_factory.mktemp("tokenizer"))
-    train_tokenizer(TokenizerSettings(vocab_size=270), corpus, directory, SerialRunner())
-    return directory
-
-
-@pytest.fixture(scope="module")
-def tokens(corpus: StageDirectory, tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tokens")
-    write_tokens(SETTINGS, corpus, tokenizer, str(directory), SerialRunner())
-    return directory
+VOCAB_SIZE = 270
+TEXTS = [[f"sea shell number {row} " * 20 for row in range(20)]]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +72,7 @@ def _flip_a_bit(path: Path) -> None:
 
 
 def test_a_changed_bit_of_the_corpus_is_noticed(tokenizer: str, tmp_path: Path) -> None:
-    corpus = write_texts(tmp_path / "corpus", [[f"sea shell number {row} " * 20 for row in range(20)]])
+    corpus = write_texts(tmp_path / "corpus", TEXTS)
     _flip_a_bit(tmp_path / "corpus" / "shard-00000.arrow")
     with pytest.raises(ShardsFailed, match=r"corpus/shard-00000\.arrow does not have the sha256 of its record"):
         write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())

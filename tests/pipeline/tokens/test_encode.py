@@ -10,28 +10,14 @@ from pipeline import storage
 from pipeline.errors import ShardsFailed
 from pipeline.shard import StageDirectory
 from pipeline.tokenizer.encoder import Encoded, Encoder
-from pipeline.tokenizer.settings import TokenizerSettings
-from pipeline.tokenizer.train import train_tokenizer
 from pipeline.tokens.format import read_tokens_manifest
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.write import write_tokens
-from tests.pipeline.corpora import write_texts
 from tests.pipeline.runner import SerialRunner
 
 SETTINGS = TokensSettings(context_length=16, validation_fraction=0.2)
+VOCAB_SIZE = 280
 TEXTS = [[f"She sells sea shells by the sea shore {shard} {number}." for number in range(30)] for shard in range(3)]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> StageDirectory:
-    return write_texts(tmp_path_factory.mktemp("corpus"), TEXTS)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(corpus: StageDirectory, tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory = str(tmp_path_factory.mktemp("tokenizer"))
-    train_tokenizer(TokenizerSettings(vocab_size=280), corpus, directory, SerialRunner())
-    return directory
 
 
 def test_in_every_shard_documents_are_compared_with_the_library(

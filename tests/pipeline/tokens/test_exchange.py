@@ -15,45 +15,33 @@ from pyarrow import parquet
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.shard import StageDirectory
 from pipeline.tokenizer.load import load_tokenizer
-from pipeline.tokenizer.settings import TokenizerSettings
-from pipeline.tokenizer.train import train_tokenizer
 from pipeline.tokens import importing
 from pipeline.tokens.exporting import export_tokens
 from pipeline.tokens.importing import import_tokens
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.write import write_tokens
-from tests.pipeline.corpora import write_texts
 from tests.pipeline.runner import SerialRunner
 from tests.pipeline.tokens.reading import contents, rows_of
 from tests.pipeline.tokens.test_megatron import Builder, documents_of
 
 SETTINGS = TokensSettings(context_length=16, validation_fraction=0.2, packing="best_fit")
+VOCAB_SIZE = 300
 WORDS = ["sea", "shell", "shore", "größer", "世界", "x = 1\n", "seventeen", "dog"]
 
 
-def _texts() -> list[str]:
+def _texts() -> list[list[str]]:
     draw = random.Random(2)
-    return [" ".join(draw.choices(WORDS, k=draw.randint(1, 30))) for _ in range(60)]
+    return [[" ".join(draw.choices(WORDS, k=draw.randint(1, 30))) for _ in range(size)] for size in (25, 35)]
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> StageDirectory:
-    texts = _texts()
-    return write_texts(tmp_path_factory.mktemp("corpus"), [texts[:25], texts[25:]])
-
-
-@pytest.fixture(scope="module")
-def tokenizer(corpus: StageDirectory, tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory = str(tmp_path_factory.mktemp("tokenizer"))
-    train_tokenizer(TokenizerSettings(vocab_size=300), corpus, directory, SerialRunner())
-    return directory
+TEXTS = _texts()
 
 
 @pytest.fixture(scope="module")
 def documents(tokenizer: str) -> list[list[int]]:
     """Token ids of each text, without end-of-text."""
     encoder = load_tokenizer(f"{tokenizer}/tokenizer.json")
-    return [encoder.encode(text).ids for text in _texts()]
+    return [encoder.encode(text).ids for shard in TEXTS for text in shard]
 
 
 def _imported(source: Path | str, tokenizer: str, target: Path, **options: Any) -> list[list[int]]:
@@ -221,11 +209,10 @@ def test_exported_documents_are_those_of_the_corpus(
 
 
 def test_exported_best_fit_rows_hold_every_token_but_no_padding(
-    corpus: StageDirectory, documents: list[list[int]], tokenizer: str, tmp_path: Path
+    tokens: Path, documents: list[list[int]], tmp_path: Path
 ) -> None:
-    write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
-    export_tokens(str(tmp_path / "tokens"), str(tmp_path / "out"))
-    found = documents_of(tmp_path / "out" / "train") + documents_of(tmp_path / "out" / "validation")
+    export_tokens(str(tokens), str(tmp_path))
+    found = documents_of(tmp_path / "train") + documents_of(tmp_path / "validation")
     cut = [document[at : at + 16] for document in _closed(documents) for at in range(0, len(document), 16)]
     assert sorted(found) == sorted(cut)
 
@@ -239,13 +226,25 @@ def test_what_was_exported_can_be_imported(corpus: StageDirectory, tokenizer: st
     )
 
 
+@pytest.mark.parametrize("file", ["train.bin", "train.idx", "validation.bin", "validation.idx"])
+def test_an_export_overwrites_no_file(tokens: Path, tmp_path: Path, file: str) -> None:
+    (tmp_path / file).write_bytes(b"of another dataset")
+    with pytest.raises(UserError, match=rf"{file} is there already and is not overwritten: name another folder"):
+        export_tokens(str(tokens), str(tmp_path))
+    assert contents(tmp_path) == {file: b"of another dataset"}
+
+
+def test_an_export_leaves_other_files_of_its_folder_alone(tokens: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.bin").write_bytes(b"mine")
+    export_tokens(str(tokens), str(tmp_path))
+    assert contents(tmp_path)["notes.bin"] == b"mine"
+    assert len(contents(tmp_path)) == 5
+
+
 @pytest.mark.parametrize("change", ["flipped", "truncated", "missing"])
-def test_a_damaged_shard_is_named_and_nothing_of_its_split_exported(
-    corpus: StageDirectory, tokenizer: str, tmp_path: Path, change: str
-) -> None:
-    write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
-    shard = tmp_path / "tokens" / "train" / "shard-00000-000.arrow"
-    content = bytearray(shutil.copy(shard, tmp_path / "copy") and shard.read_bytes())
+def test_a_damaged_shard_is_named_and_nothing_of_its_split_exported(tokens: Path, tmp_path: Path, change: str) -> None:
+    shard = Path(shutil.copytree(tokens, tmp_path / "tokens")) / "train" / "shard-00000-000.arrow"
+    content = bytearray(shard.read_bytes())
     if change == "missing":
         shard.unlink()
     else:
@@ -269,8 +268,7 @@ def test_what_lies_in_the_target_folder_is_never_removed(tokenizer: str, tmp_pat
     assert contents(source) == before
 
 
-def test_rows_of_a_token_dataset_are_no_documents(corpus: StageDirectory, tokenizer: str, tmp_path: Path) -> None:
+def test_rows_of_a_token_dataset_are_no_documents(tokens: Path, tokenizer: str, tmp_path: Path) -> None:
     """Each row begins with a token of the row before: it would be trained on twice."""
-    write_tokens(SETTINGS, corpus, tokenizer, str(tmp_path / "tokens"), SerialRunner())
     with pytest.raises(ShardsFailed, match=r"train/shard-00000-000\.arrow is of a gptmill token dataset"):
-        _imported(tmp_path / "tokens" / "train", tokenizer, tmp_path / "again")
+        _imported(tokens / "train", tokenizer, tmp_path / "again")

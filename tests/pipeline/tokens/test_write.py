@@ -18,8 +18,6 @@ from pipeline.errors import ShardsFailed, UserError
 from pipeline.sampling import chosen
 from pipeline.shard import StageDirectory, open_table, shard_name
 from pipeline.tokenizer.load import load_tokenizer, token_bytes
-from pipeline.tokenizer.settings import TokenizerSettings
-from pipeline.tokenizer.train import train_tokenizer
 from pipeline.tokens.format import describe, read_tokens_manifest
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.shuffling import Shuffle
@@ -29,36 +27,16 @@ from tests.pipeline.runner import SerialRunner
 from tests.pipeline.tokens.reading import Row, contents, rows_of
 
 SETTINGS = TokensSettings(context_length=16, validation_fraction=0.2)
-VOCABULARY = ["sea", "shell", "shore", "größer", "世界", "<|endoftext|>", "x = 1\n", "seventeen", "dog"]
+VOCAB_SIZE = 300
+WORDS = ["sea", "shell", "shore", "größer", "世界", "<|endoftext|>", "x = 1\n", "seventeen", "dog"]
 
 
 def _texts(shards: int, documents: int, seed: int = 0) -> list[list[str]]:
     draw = random.Random(seed)
-    return [
-        [" ".join(draw.choices(VOCABULARY, k=draw.randint(0, 30))) for _ in range(documents)] for _ in range(shards)
-    ]
+    return [[" ".join(draw.choices(WORDS, k=draw.randint(0, 30))) for _ in range(documents)] for _ in range(shards)]
 
 
 TEXTS = _texts(shards=3, documents=30)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> StageDirectory:
-    return write_texts(tmp_path_factory.mktemp("corpus"), TEXTS)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(corpus: StageDirectory, tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory = str(tmp_path_factory.mktemp("tokenizer"))
-    train_tokenizer(TokenizerSettings(vocab_size=300), corpus, directory, SerialRunner())
-    return directory
-
-
-@pytest.fixture(scope="module")
-def tokens(corpus: StageDirectory, tokenizer: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("tokens")
-    write_tokens(SETTINGS, corpus, tokenizer, str(directory), SerialRunner())
-    return directory
 
 
 def _rows(directory: Path, split: str) -> np.ndarray:
