@@ -27,6 +27,7 @@ import pyarrow as pa
 from bench.drawn_tokens import write_drawn_tokens
 from bench.harness import CACHE, Claim
 from pipeline.errors import UserError
+from trainer.data.batch import RowSource
 from trainer.data.mixed_rows import MixedRows
 from trainer.data.mixture import MixtureOrder, MixturePlan, Share
 from trainer.data.order import SampleOrder
@@ -89,23 +90,14 @@ def _sides(dataset: TokenDataset, file: Path) -> dict[str, Side]:
     stored = np.memmap(file, np.uint16, mode="r").reshape(-1, CONTEXT + 1)
     shuffled = np.concatenate([order.sample_ids(step) for step in range(train.rows // STEP)])
 
-    def gptmill(step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        ids = order.sample_ids(step)
-        for first in range(0, STEP, BATCH):
-            batch = alone.batch(ids[first : first + BATCH])
-            yield batch.inputs, batch.targets
+    def ours(rows: RowSource, order: SampleOrder | MixtureOrder) -> Side:
+        def batches(step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            ids = order.sample_ids(step)
+            for first in range(0, STEP, BATCH):
+                batch = rows.batch(ids[first : first + BATCH])
+                yield batch.inputs, batch.targets
 
-    def with_documents(step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        ids = order.sample_ids(step)
-        for first in range(0, STEP, BATCH):
-            batch = train.batch(ids[first : first + BATCH])
-            yield batch.inputs, batch.targets
-
-    def mixture(step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        ids = mixed_order.sample_ids(step)
-        for first in range(0, STEP, BATCH):
-            batch = mixed.batch(ids[first : first + BATCH])
-            yield batch.inputs, batch.targets
+        return batches
 
     def memmap(step: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for first in range(step * STEP, (step + 1) * STEP, BATCH):
@@ -120,9 +112,9 @@ def _sides(dataset: TokenDataset, file: Path) -> dict[str, Side]:
             yield inputs, targets
 
     return {
-        "gptmill": gptmill,
-        "with_documents": with_documents,
-        "mixture": mixture,
+        "gptmill": ours(alone, order),
+        "with_documents": ours(train, order),
+        "mixture": ours(mixed, mixed_order),
         "memmap": memmap,
         "memmap_rows": memmap_rows,
     }
