@@ -21,8 +21,8 @@ from pydantic import Field
 from pipeline import storage
 from pipeline.decontamination.index import NgramIndex
 from pipeline.decontamination.judging import NgramDecontamination
-from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partition, write_partitions
+from pipeline.dedup.phases import text_tasks
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
 from pipeline.stage import DocumentStage, Runner, SurveyStage, Task, code_version
 
@@ -47,7 +47,6 @@ class CountNgrams(SurveyStage):
     def survey(self, corpus: StageDirectory, directory: str, runner: Runner) -> DocumentStage:
         """Count the documents of each n-gram, find the common ones."""
         given = self.decontaminate
-        numbered = NumberedCorpus(corpus.url)
         # Content, not paths: sets that were moved are the same ones.
         sets = [(entry.model_dump(exclude={"path"}), storage.sha256_of(entry.path)) for entry in given.sets.values()]
         sought = fingerprint(code_version(type(self)), sets, given.n, given.min_words, given.max_items)
@@ -56,23 +55,14 @@ class CountNgrams(SurveyStage):
         counted = runner.map(
             folders["counts"],
             f"{self.name}: counts",
-            [
-                Task(
-                    key=shard_name(shard),
-                    function=write_counts,
-                    arguments={
-                        "directory": folders["counts"],
-                        "path": numbered.paths[shard],
-                        "shard": shard,
-                        "content": content,
-                        "decontaminate": given,
-                    },
-                    inputs=fingerprint(content, corpus.fingerprint, shard),
-                    weight=max(1, entry.text_bytes),
-                    kernels=self.kernels,
-                )
-                for shard, entry in enumerate(corpus.shards)
-            ],
+            text_tasks(
+                write_counts,
+                folders["counts"],
+                corpus,
+                {"content": content, "decontaminate": given},
+                (content, corpus.fingerprint),
+                self.kernels,
+            ),
         )
         common = Task(
             key="common",
@@ -80,7 +70,7 @@ class CountNgrams(SurveyStage):
             arguments={
                 "directory": folders["common"],
                 "counts": folders["counts"],
-                "shards": numbered.shards,
+                "shards": len(corpus.shards),
                 "content": content,
                 "decontaminate": given,
                 "max_documents": given.max_documents,

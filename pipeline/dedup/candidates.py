@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.arrays import arrow_array, numpy_array
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.partitions import read_partitions, write_partitions
+from pipeline.dedup.partitions import partition_name, read_partitions, write_partitions
 from pipeline.dedup.shingles import shingles
 from pipeline.dedup.signatures import Permutations, Scheme, band_keys
 from pipeline.kernels.column import text_column
@@ -61,7 +61,7 @@ def write_pairs(
     files = [storage.join(bands, f"{shard_name(shard)}.arrow") for shard in range(numbered.shards)]
     table = read_partitions(files, partition, partitions, content)
     first, second = bucket_pairs(numpy_array(table["key"]), numpy_array(table["document"]))
-    name = f"partition-{partition:05d}.arrow"
+    name = f"{partition_name(partition)}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
         pa.table([arrow_array(first), arrow_array(second)], schema=PAIRS_SCHEMA),

@@ -28,10 +28,11 @@ from pipeline.dedup.costs import plan_line
 from pipeline.dedup.keeping import KeepingStage, KeepRule, kept_documents
 from pipeline.dedup.minhash_costs import DOCUMENT_BYTES
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.partitions import read_partitions, write_partitions
+from pipeline.dedup.partitions import partition_name, read_partitions, write_partitions
+from pipeline.dedup.phases import partition_tasks, run_phase, text_tasks
 from pipeline.dedup.removals import Action, RemoveDuplicates, groups_table, label_columns, plan_removals
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
-from pipeline.stage import DocumentStage, Outcome, Position, Runner, Task
+from pipeline.stage import DocumentStage, Outcome, Position, Runner
 
 HASH_BYTES = 24
 """A document's hash and number on disk."""
@@ -82,52 +83,41 @@ class ExactDedup(KeepingStage):
         hashes_content = f"hashes {stamp}"
         groups_content = f"groups of equal hashes {fingerprint(stamp, asdict(rule))}"
         hashes, groups = storage.join(directory, "hashes"), storage.join(directory, "groups")
-        hashed = runner.map(
+        hashed = run_phase(
+            runner,
             hashes,
             f"{self.name}: hashes",
-            [
-                Task(
-                    key=shard_name(index),
-                    function=write_hashes,
-                    arguments={
-                        "directory": hashes,
-                        "path": numbered.paths[index],
-                        "shard": index,
-                        "first": int(numbered.starts[index]),
-                        "partitions": partitions,
-                        "content": hashes_content,
-                        "ignore_whitespace": self.ignore_whitespace,
-                        "ignore_case": self.ignore_case,
-                    },
-                    inputs=fingerprint(hashes_content, index),
-                    weight=max(1, shard.text_bytes),
-                    kernels=_KERNELS,
-                )
-                for index, shard in enumerate(corpus.shards)
-            ],
+            text_tasks(
+                write_hashes,
+                hashes,
+                corpus,
+                {
+                    "partitions": partitions,
+                    "content": hashes_content,
+                    "ignore_whitespace": self.ignore_whitespace,
+                    "ignore_case": self.ignore_case,
+                },
+                (hashes_content,),
+                _KERNELS,
+                numbered.starts,
+            ),
         )
-        hashed_files = fingerprint([record["files"] for record in hashed])
         grouped = runner.map(
             groups,
             f"{self.name}: groups",
-            [
-                Task(
-                    key=f"partition-{partition:05d}",
-                    function=write_groups,
-                    arguments={
-                        "directory": groups,
-                        "corpus": corpus.url,
-                        "hashes": hashes,
-                        "partition": partition,
-                        "partitions": partitions,
-                        "content": hashes_content,
-                        "groups_content": groups_content,
-                        "rule": rule,
-                    },
-                    inputs=fingerprint(hashed_files, groups_content, partition),
-                )
-                for partition in range(partitions)
-            ],
+            partition_tasks(
+                write_groups,
+                groups,
+                partitions,
+                {
+                    "corpus": corpus.url,
+                    "hashes": hashes,
+                    "content": hashes_content,
+                    "groups_content": groups_content,
+                    "rule": rule,
+                },
+                (hashed, groups_content),
+            ),
         )
         removals = storage.join(directory, "removals")
         result = plan_removals(
@@ -135,7 +125,7 @@ class ExactDedup(KeepingStage):
             f"{self.name}: removals",
             removals,
             corpus.url,
-            [storage.join(groups, f"partition-{partition:05d}.arrow") for partition in range(partitions)],
+            [storage.join(groups, f"{partition_name(partition)}.arrow") for partition in range(partitions)],
             groups_content,
             fingerprint([record["files"] for record in grouped], groups_content),
             None,
@@ -247,7 +237,7 @@ def write_groups(
     document, root, size = document[members], root[members], size[members]
     kept, rank = kept_documents(numbered, document, root, rule)
     table = groups_table(document, kept, size, rank)
-    name = f"partition-{partition:05d}.arrow"
+    name = f"{partition_name(partition)}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name), table, numbered.shard_of(document), numbered.shards, groups_content
     )

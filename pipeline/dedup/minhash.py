@@ -28,6 +28,8 @@ from pipeline.dedup.near_index import MANIFEST, IndexSettings, power_of_two, wri
 from pipeline.dedup.near_index_reading import NearIndexes
 from pipeline.dedup.near_index_search import KnownDocuments, find_known
 from pipeline.dedup.numbering import NumberedCorpus
+from pipeline.dedup.partitions import partition_name
+from pipeline.dedup.phases import partition_tasks, run_phase, shard_tasks, text_tasks
 from pipeline.dedup.removals import Action, GiantGroups, RemoveDuplicates, label_columns, plan_removals
 from pipeline.dedup.signatures import Scheme, choose_bands
 from pipeline.dedup.sketches import SKETCH_BYTES
@@ -232,23 +234,15 @@ class _Plan:
             "seed": self._settings.seed,
             "scheme": self._settings.scheme,
         }
-        tasks = [
-            Task(
-                key=shard_name(index),
-                function=candidates.write_bands,
-                arguments={
-                    "directory": self._folder("bands"),
-                    "path": self._numbered.paths[index],
-                    "shard": index,
-                    "first": int(self._numbered.starts[index]),
-                    **arguments,
-                },
-                inputs=fingerprint(arguments, index),
-                weight=max(1, shard.text_bytes),
-                kernels=shingles.KERNELS + signatures.KERNELS,
-            )
-            for index, shard in enumerate(self._corpus.shards)
-        ]
+        tasks = text_tasks(
+            candidates.write_bands,
+            self._folder("bands"),
+            self._corpus,
+            arguments,
+            (arguments,),
+            shingles.KERNELS + signatures.KERNELS,
+            self._numbered.starts,
+        )
         return self._run("bands", tasks)
 
     def find_known(self, indexes: NearIndexes, stamp: str) -> KnownDocuments:
@@ -269,22 +263,18 @@ class _Plan:
 
     def write_pairs(self, stamp: str) -> str:
         arguments = {"partitions": self._partitions, "content": self.content("bands")}
-        tasks = [
-            Task(
-                key=f"partition-{partition:05d}",
-                function=candidates.write_pairs,
-                arguments={
-                    "directory": self._folder("pairs"),
-                    "corpus": self._corpus.url,
-                    "bands": self._band_files,
-                    "partition": partition,
-                    "pairs_content": self.content("pairs"),
-                    **arguments,
-                },
-                inputs=fingerprint(stamp, arguments, partition),
-            )
-            for partition in range(self._partitions)
-        ]
+        tasks = partition_tasks(
+            candidates.write_pairs,
+            self._folder("pairs"),
+            self._partitions,
+            {
+                "corpus": self._corpus.url,
+                "bands": self._band_files,
+                "pairs_content": self.content("pairs"),
+                **arguments,
+            },
+            (stamp, arguments),
+        )
         return self._run("pairs", tasks)
 
     def write_verified(self, stamp: str) -> str:
@@ -294,22 +284,14 @@ class _Plan:
             "shingle_words": self._settings.shingle_words,
             "threshold": self._settings.threshold,
         }
-        tasks = [
-            Task(
-                key=shard_name(shard),
-                function=verification.write_verified,
-                arguments={
-                    "directory": self._folder("verified"),
-                    "corpus": self._corpus.url,
-                    "pairs": self._pair_files(),
-                    "shard": shard,
-                    **arguments,
-                },
-                inputs=fingerprint(stamp, arguments, shard),
-                kernels=shingles.KERNELS,
-            )
-            for shard in range(self._numbered.shards)
-        ]
+        tasks = shard_tasks(
+            verification.write_verified,
+            self._folder("verified"),
+            self._numbered.shards,
+            {"corpus": self._corpus.url, "pairs": self._pair_files(), **arguments},
+            (stamp, arguments),
+            shingles.KERNELS,
+        )
         return self._run("verified", tasks)
 
     def write_groups(self, stamp: str) -> tuple[str, list[str]]:
@@ -340,11 +322,10 @@ class _Plan:
 
     def _pair_files(self) -> list[str]:
         folder = self._folder("pairs")
-        return [storage.join(folder, f"partition-{partition:05d}.arrow") for partition in range(self._partitions)]
+        return [storage.join(folder, f"{partition_name(partition)}.arrow") for partition in range(self._partitions)]
 
     def _folder(self, phase: str) -> str:
         return storage.join(self._directory, phase)
 
     def _run(self, phase: str, tasks: list[Task]) -> str:
-        records = self._runner.map(self._folder(phase), f"{self._settings.name}: {phase}", tasks)
-        return fingerprint([record["files"] for record in records])
+        return run_phase(self._runner, self._folder(phase), f"{self._settings.name}: {phase}", tasks)

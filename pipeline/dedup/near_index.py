@@ -29,10 +29,11 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.dedup import shingles, signatures
 from pipeline.dedup.partitions import write_partitions
+from pipeline.dedup.phases import text_tasks
 from pipeline.dedup.sketches import SKETCH_BYTES, permutations, sketches
 from pipeline.kernels.column import TextColumn, text_column
 from pipeline.shard import StageDirectory, fingerprint, read_batches, remove_stale_shards, shard_name
-from pipeline.stage import DocumentStage, Position, Runner, Task
+from pipeline.stage import DocumentStage, Position, Runner
 
 MANIFEST = "near_index.json"
 FOLDER = "near"
@@ -108,24 +109,8 @@ def write_near_index(
     if storage.exists(manifest) and storage.read_json(manifest).get("made_of") != made_of:
         # Its files are about to be replaced.
         storage.remove(manifest)
-    tasks = [
-        Task(
-            key=shard_name(number),
-            function=write_index_shard,
-            arguments={
-                "directory": folder,
-                "path": corpus.path(shard),
-                "shard": number,
-                "decision": decision,
-                "settings": settings,
-                "partitions": partitions,
-            },
-            inputs=fingerprint(made_of, number),
-            weight=max(1, shard.text_bytes),
-            kernels=KERNELS,
-        )
-        for number, shard in enumerate(corpus.shards)
-    ]
+    arguments = {"decision": decision, "settings": settings, "partitions": partitions}
+    tasks = text_tasks(write_index_shard, folder, corpus, arguments, (made_of,), KERNELS)
     records = runner.map(folder, label, tasks)
     names = [task.key for task in tasks]
     content = {

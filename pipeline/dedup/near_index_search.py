@@ -29,7 +29,8 @@ from pipeline.dedup.candidates import PAIRS_SCHEMA, unique_pairs
 from pipeline.dedup.near_index import ENTRIES_SCHEMA, KERNELS, MANIFEST, IndexSettings, sketches_of
 from pipeline.dedup.near_index_reading import NearIndexes, check_part
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.partitions import read_partition, read_partitions, write_partitions
+from pipeline.dedup.partitions import partition_name, read_partition, read_partitions, write_partitions
+from pipeline.dedup.phases import run_phase
 from pipeline.dedup.removals import KNOWN_SCHEMA
 from pipeline.dedup.similarity import PART_BYTES
 from pipeline.dedup.sketches import SKETCH_BYTES, estimated_similarity
@@ -103,10 +104,10 @@ def find_known(
             )
             for number, (key, given) in enumerate(zip(keys, arguments, strict=True))
         ]
-        return fingerprint([record["files"] for record in runner.map(folders[phase], f"{label}: {phase}", tasks)])
+        return run_phase(runner, folders[phase], f"{label}: {phase}", tasks)
 
     part_names = [f"part-{part:05d}" for part in range(len(parts))]
-    partition_names = [f"partition-{partition:05d}" for partition in range(partitions)]
+    partition_names = [partition_name(partition) for partition in range(partitions)]
     shard_names = [shard_name(shard) for shard in range(numbered.shards)]
     states = [_state(file.url(folder)) for file in indexes.files for folder in ("bands", "entries")]
     run("checked", check_part, part_names, [{"indexes": unread, "files": files} for files in parts], states)
@@ -166,7 +167,7 @@ def write_matches(
         rows["key"].to_numpy(), rows["document"].to_numpy(), *indexes.keys(*partition)
     )
     first_of_part = indexes.starts[[first for first, _ in parts]]
-    name = f"partition-{partition[0]:05d}.arrow"
+    name = f"{partition_name(partition[0])}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
         pa.table([document, entry], schema=PAIRS_SCHEMA),

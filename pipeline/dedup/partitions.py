@@ -31,6 +31,11 @@ _CONTENT = b"gptmill_content"
 _CHECKSUM = "gptmill_xxh3"
 
 
+def partition_name(partition: int) -> str:
+    """The name of a reducer's task and, without its ending, of its file: `partition-00042`."""
+    return f"partition-{partition:05d}"
+
+
 def write_partitions(url: str, table: pa.Table, partition: np.ndarray, partitions: int, content: str) -> str:
     """Write the rows grouped by partition, in their order within each; returns the file's sha256.
 

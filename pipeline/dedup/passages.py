@@ -25,10 +25,11 @@ import pyarrow as pa
 from pipeline import storage
 from pipeline.dedup.folding import Ignorable, folded
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.partitions import read_partition, read_partitions, write_partitions
+from pipeline.dedup.partitions import partition_name, read_partition, read_partitions, write_partitions
+from pipeline.dedup.phases import partition_tasks, run_phase, shard_tasks, text_tasks
 from pipeline.settings import Settings
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
-from pipeline.stage import Runner, Task
+from pipeline.stage import Runner
 
 KERNELS = ("passages", "sentences")
 """Kernel modules that splitting and hashing use."""
@@ -124,67 +125,56 @@ def find_copies(
         "decisions": f"{name} decisions {fingerprint(stamp, min_copies, keep)}",
     }
     folders = {step: storage.join(directory, step) for step in ("hashes", "decisions", "removals")}
-    hashes = [
-        Task(
-            key=shard_name(shard),
-            function=write_hashes,
-            arguments={
-                "directory": folders["hashes"],
-                "path": numbered.paths[shard],
-                "shard": shard,
-                "first": int(numbered.starts[shard]),
-                "partitions": partitions,
-                "content": contents["hashes"],
-                "passages": passages,
-            },
-            inputs=fingerprint(contents["hashes"], shard),
-            weight=max(1, entry.text_bytes),
-            kernels=KERNELS,
-        )
-        for shard, entry in enumerate(corpus.shards)
-    ]
-    hashed = _files(runner.map(folders["hashes"], f"{name}: hashes", hashes))
-    decisions = [
-        Task(
-            key=f"partition-{partition:05d}",
-            function=write_decisions,
-            arguments={
-                "directory": folders["decisions"],
+    hashed = run_phase(
+        runner,
+        folders["hashes"],
+        f"{name}: hashes",
+        text_tasks(
+            write_hashes,
+            folders["hashes"],
+            corpus,
+            {"partitions": partitions, "content": contents["hashes"], "passages": passages},
+            (contents["hashes"],),
+            KERNELS,
+            numbered.starts,
+        ),
+    )
+    decided = run_phase(
+        runner,
+        folders["decisions"],
+        f"{name}: decisions",
+        partition_tasks(
+            write_decisions,
+            folders["decisions"],
+            partitions,
+            {
                 "corpus": corpus.url,
                 "hashes": folders["hashes"],
-                "partition": partition,
-                "partitions": partitions,
                 "content": contents["hashes"],
                 "decisions_content": contents["decisions"],
                 "min_copies": min_copies,
                 "keep": keep,
             },
-            inputs=fingerprint(hashed, contents["decisions"], partition),
-        )
-        for partition in range(partitions)
-    ]
-    decided = _files(runner.map(folders["decisions"], f"{name}: decisions", decisions))
-    removals = [
-        Task(
-            key=shard_name(shard),
-            function=write_removals,
-            arguments={
-                "directory": folders["removals"],
+            (hashed, contents["decisions"]),
+        ),
+    )
+    return run_phase(
+        runner,
+        folders["removals"],
+        f"{name}: removals",
+        shard_tasks(
+            write_removals,
+            folders["removals"],
+            numbered.shards,
+            {
                 "corpus": corpus.url,
                 "decisions": folders["decisions"],
-                "shard": shard,
                 "partitions": partitions,
                 "content": contents["decisions"],
             },
-            inputs=fingerprint(decided, shard),
-        )
-        for shard in range(numbered.shards)
-    ]
-    return _files(runner.map(folders["removals"], f"{name}: removals", removals))
-
-
-def _files(records: list[dict[str, Any]]) -> str:
-    return fingerprint([record["files"] for record in records])
+            (decided,),
+        ),
+    )
 
 
 def write_hashes(
@@ -251,7 +241,7 @@ def write_decisions(
         (document[heads][group] if first else np.full(len(group), -1))[chosen],
         (passage[heads][group] if first else np.full(len(group), -1))[chosen].astype(np.int32),
     ]
-    name = f"partition-{partition:05d}.arrow"
+    name = f"{partition_name(partition)}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
         pa.table(columns, schema=REMOVALS_SCHEMA),
@@ -271,7 +261,7 @@ def write_removals(
 ) -> dict[str, Any]:
     """Task: what is cut out of one shard, sorted by hash."""
     numbered = NumberedCorpus(corpus)
-    files = [storage.join(decisions, f"partition-{partition:05d}.arrow") for partition in range(partitions)]
+    files = [storage.join(decisions, f"{partition_name(partition)}.arrow") for partition in range(partitions)]
     rows = read_partitions(files, shard, numbered.shards, content)
     high, low, kept, passage = (rows[name].to_numpy() for name in REMOVALS_SCHEMA.names)
     order = np.lexsort((low, high))

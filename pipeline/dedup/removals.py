@@ -20,6 +20,7 @@ from pipeline import storage
 from pipeline.arrays import arrow_array, empty_table, numpy_array
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.partitions import read_partition, read_partitions, write_partitions
+from pipeline.dedup.phases import run_phase
 from pipeline.dedup.similarity import KERNELS, similarities
 from pipeline.shard import fingerprint, shard_name
 from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, Task
@@ -111,7 +112,7 @@ def plan_removals(
         )
         for shard in range(numbered.shards)
     ]
-    return fingerprint([record["files"] for record in runner.map(directory, label, tasks)])
+    return run_phase(runner, directory, label, tasks)
 
 
 def write_removals(

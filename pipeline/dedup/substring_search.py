@@ -26,9 +26,10 @@ import pyarrow as pa
 
 from pipeline import storage
 from pipeline.dedup.numbering import NumberedCorpus
-from pipeline.dedup.partitions import read_partition, read_partitions, write_partitions
+from pipeline.dedup.partitions import partition_name, read_partition, read_partitions, write_partitions
+from pipeline.dedup.phases import partition_tasks, run_phase, shard_tasks, text_tasks
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
-from pipeline.stage import Runner, Task
+from pipeline.stage import Runner
 
 KERNELS = ("words", "substrings")
 """Kernel modules that the tasks use."""
@@ -69,72 +70,60 @@ def find_substrings(
         within_documents: Whether a span that a document itself had before goes as well.
         partition_bytes: Text whose windows one reducer handles.
     """
-    numbered = NumberedCorpus(corpus.url)
     partitions = -(-sum(shard.text_bytes for shard in corpus.shards) // partition_bytes) or 1
     cut = fingerprint(stamp, partitions)
     contents = {step: f"{name} {step} {cut}" for step in ("windows", "tokens", "copies")}
     folders = {step: storage.join(directory, step) for step in ("windows", "copies", "removals")}
-    windows = [
-        Task(
-            key=shard_name(shard),
-            function=write_windows,
-            arguments={
-                "directory": folders["windows"],
-                "path": numbered.paths[shard],
-                "shard": shard,
-                "partitions": partitions,
-                "contents": contents,
-                "size": size,
-            },
-            inputs=fingerprint(contents, shard),
-            weight=max(1, entry.text_bytes),
-            kernels=KERNELS,
-        )
-        for shard, entry in enumerate(corpus.shards)
-    ]
-    found = _files(runner.map(folders["windows"], f"{name}: windows", windows))
-    copies = [
-        Task(
-            key=f"partition-{partition:05d}",
-            function=write_copies,
-            arguments={
-                "directory": folders["copies"],
-                "windows": folders["windows"],
-                "shards": numbered.shards,
-                "partition": partition,
-                "partitions": partitions,
-                "contents": contents,
-                "size": size,
-            },
-            inputs=fingerprint(found, contents, partition),
-            kernels=KERNELS,
-        )
-        for partition in range(partitions)
-    ]
-    copied = _files(runner.map(folders["copies"], f"{name}: copies", copies))
+    found = run_phase(
+        runner,
+        folders["windows"],
+        f"{name}: windows",
+        text_tasks(
+            write_windows,
+            folders["windows"],
+            corpus,
+            {"partitions": partitions, "contents": contents, "size": size},
+            (contents,),
+            KERNELS,
+        ),
+    )
+    copied = run_phase(
+        runner,
+        folders["copies"],
+        f"{name}: copies",
+        partition_tasks(
+            write_copies,
+            folders["copies"],
+            partitions,
+            {"windows": folders["windows"], "shards": len(corpus.shards), "contents": contents, "size": size},
+            (found, contents),
+            KERNELS,
+        ),
+    )
     stamp = fingerprint(stamp, within_documents)
-    removals = [
-        Task(
-            key=shard_name(shard),
-            function=write_removals,
-            arguments={
-                "directory": folders["removals"],
+    return run_phase(
+        runner,
+        folders["removals"],
+        f"{name}: removals",
+        shard_tasks(
+            write_removals,
+            folders["removals"],
+            len(corpus.shards),
+            {
                 "corpus": corpus.url,
                 "windows": folders["windows"],
                 "copies": folders["copies"],
-                "shard": shard,
                 "partitions": partitions,
                 "contents": contents,
-                "removals_content": removals_content(name, stamp, shard),
+                "name": name,
+                "stamp": stamp,
                 "size": size,
                 "within_documents": within_documents,
             },
-            inputs=fingerprint(copied, stamp, shard),
-            kernels=KERNELS,
-        )
-        for shard in range(numbered.shards)
-    ]
-    return _files(runner.map(folders["removals"], f"{name}: removals", removals))
+            (copied, stamp),
+            KERNELS,
+        ),
+    )
 
 
 def removals_content(name: str, stamp: str, shard: int) -> str:
@@ -191,7 +180,7 @@ def write_copies(
     # What overlaps its original is the original's repeating itself: the first `size` tokens of that stay.
     apart = (shard != original_shard) | (token[copy].astype(np.int64) - token[original] >= size)
     columns = [token[copy][apart], original_shard[apart].astype(np.int32), token[original][apart]]
-    name = f"partition-{partition:05d}.arrow"
+    name = f"{partition_name(partition)}.arrow"
     sha256 = write_partitions(
         storage.join(directory, name),
         pa.table(columns, schema=_COPIES_SCHEMA),
@@ -225,13 +214,14 @@ def write_removals(
     shard: int,
     partitions: int,
     contents: dict[str, str],
-    removals_content: str,
+    name: str,
+    stamp: str,
     size: int,
     within_documents: bool,
 ) -> dict[str, Any]:
     """Task: the maximal runs of tokens of one shard that stood before, each compared with what it copies."""
     numbered = NumberedCorpus(corpus)
-    files = [storage.join(copies, f"partition-{partition:05d}.arrow") for partition in range(partitions)]
+    files = [storage.join(copies, f"{partition_name(partition)}.arrow") for partition in range(partitions)]
     rows = read_partitions(files, shard, numbered.shards, contents["copies"])
     token, original_shard, original = (
         rows[field].to_numpy().astype(kind)
@@ -271,10 +261,11 @@ def write_removals(
     row, place = _placed(ends, starts)
     kept = _kept(starts, token[proven > 0], proven[proven > 0], original_document[proven > 0])
     table = pa.table([row, place, stops - starts, _ids(numbered, kept)], schema=REMOVALS_SCHEMA)
-    name = f"{shard_name(shard)}.arrow"
-    sha256 = write_partitions(storage.join(directory, name), table, np.zeros(len(table), np.int64), 1, removals_content)
+    content = removals_content(name, stamp, shard)
+    file = f"{shard_name(shard)}.arrow"
+    sha256 = write_partitions(storage.join(directory, file), table, np.zeros(len(table), np.int64), 1, content)
     return {
-        "files": {name: sha256},
+        "files": {file: sha256},
         "spans": len(table),
         "tokens": int(removed.sum()),
         "windows_not_equal": int(length.sum() - proven.sum()),
@@ -373,7 +364,3 @@ def _frozen(values: np.ndarray) -> np.ndarray:
     view = np.ascontiguousarray(values).view()
     view.flags.writeable = False
     return view
-
-
-def _files(records: list[dict[str, Any]]) -> str:
-    return fingerprint([record["files"] for record in records])

@@ -22,9 +22,10 @@ from pydantic import Field
 from pipeline import storage
 from pipeline.dedup.exact import text_hashes
 from pipeline.dedup.partitions import read_partition, write_partitions
+from pipeline.dedup.phases import text_tasks
 from pipeline.errors import SettingError
 from pipeline.shard import StageDirectory, fingerprint, read_batches, shard_name
-from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, SurveyStage, Task
+from pipeline.stage import DocumentStage, Drops, Outcome, Position, Runner, SurveyStage
 
 MANIFEST = "text_index.json"
 FORMAT = 1
@@ -50,24 +51,9 @@ class TextIndex(SurveyStage):
         content = f"text index {fingerprint(settings)}"
         path = storage.absolute(self.path)
         storage.remove(storage.join(path, MANIFEST))
-        tasks = [
-            Task(
-                key=shard_name(number),
-                function=write_index,
-                arguments={
-                    "directory": path,
-                    "path": corpus.path(shard),
-                    "shard": number,
-                    "content": content,
-                    "ignore_whitespace": self.ignore_whitespace,
-                    "ignore_case": self.ignore_case,
-                },
-                inputs=fingerprint(content, corpus.fingerprint, number),
-                weight=max(1, shard.text_bytes),
-                kernels=_KERNELS,
-            )
-            for number, shard in enumerate(corpus.shards)
-        ]
+        tasks = text_tasks(
+            write_index, path, corpus, {"content": content, **settings}, (content, corpus.fingerprint), _KERNELS
+        )
         records = runner.map(path, f"{self.name}: hashes", tasks)
         files = {name: sha256 for record in records for name, sha256 in record["files"].items()}
         manifest = {"format": FORMAT, "settings": settings, "content": content, "files": files}
