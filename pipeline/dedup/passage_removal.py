@@ -21,20 +21,12 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.dedup.costs import plan_line
+from pipeline.dedup.cutting import CuttingStage
 from pipeline.dedup.folding import Ignorable
 from pipeline.dedup.numbering import NumberedCorpus
 from pipeline.dedup.passages import KERNELS, Passages, find_copies, places, read_removals
 from pipeline.shard import StageDirectory, fingerprint
-from pipeline.stage import (
-    EXAMPLES,
-    DocumentStage,
-    Drops,
-    Outcome,
-    Position,
-    Runner,
-    SurveyStage,
-    code_version,
-)
+from pipeline.stage import DocumentStage, Outcome, Position, Runner, SurveyStage, code_version
 
 REDUCER_SHARE = 1.1
 """Memory of a reducer for each byte of text of its partition: lines, the larger ones."""
@@ -114,7 +106,7 @@ def _searched(corpus: str, result: str) -> NumberedCorpus:
     return NumberedCorpus(corpus)
 
 
-class RemovePassages(DocumentStage):
+class RemovePassages(CuttingStage):
     """Cuts out what a survey found to stand elsewhere; drops documents of which too little is left."""
 
     version = 2
@@ -122,14 +114,8 @@ class RemovePassages(DocumentStage):
 
     corpus: str = Field(exclude=True)
     """Where the corpus lies that was searched; no part of the fingerprint, as `directory`."""
-    directory: str = Field(exclude=True)
-    """Where the removals lie; no part of the fingerprint, so that a run directory can be moved."""
-    result: str
-    """Fingerprint of all removals: another result makes the following shards be done again."""
     passages: Passages
     """What was compared."""
-    left_characters_min: int
-    """Fewest characters that must be left of a document that lost some."""
 
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
         """Cut passages out, drop documents of which too little is left."""
@@ -154,25 +140,24 @@ class RemovePassages(DocumentStage):
         if not removed.any():
             return Outcome(documents)
         column = text_column(texts)
-        field = documents.schema.get_field_index("text")
         cut = texts_of(*cut_passages(column.data, column.offsets, starts, ends, offsets, removed, classes()))
         shortened = np.unique(row[removed])
         left = pc.utf8_length(cut).to_numpy(zero_copy_only=False)
         lost = pc.utf8_length(texts).to_numpy() - left
-        drops = Drops()
-        dropped = shortened[left[shortened] < self.left_characters_min].tolist()
-        named = self._kept_ids({*dropped, *shortened[:EXAMPLES].tolist()}, kept, offsets)
-        for document in dropped:
-            kept_id = named.get(document)
-            drops.add(document, "left_characters_min", int(left[document]), self.left_characters_min, kept_id=kept_id)
         counts = {
             f"{self.passages.unit}s_removed": int(removed.sum()),
             "characters_removed": int(lost.sum()),
             "documents_shortened": len(shortened),
         }
-        examples = shortening_examples(documents["id"], lost, {row: named.get(row) for row in shortened[:EXAMPLES]})
-        cut = cut.cast(texts.type)
-        return Outcome(documents.set_column(field, documents.schema.field(field), cut), drops, counts, examples)
+        return self.outcome(
+            documents,
+            cut.cast(texts.type),
+            shortened,
+            left[shortened],
+            lost[shortened],
+            lambda rows: self._kept_ids(rows, kept, offsets),
+            counts,
+        )
 
     def _kept(
         self,
@@ -198,12 +183,12 @@ class RemovePassages(DocumentStage):
             stays &= kept_passage[found] == passage
         return np.where(counts & (found >= 0) & ~stays, kept_document[found], _NOWHERE - 1)
 
-    def _kept_ids(self, wanted: set[int], kept: np.ndarray, offsets: np.ndarray) -> dict[int, str]:
+    def _kept_ids(self, wanted: list[int], kept: np.ndarray, offsets: np.ndarray) -> dict[int, str]:
         """For rows of the batch that lost something, the id of the document in which most of it stays."""
         if not storage.is_local(self.corpus):
             return {}
         numbers = {}
-        for row in sorted(wanted):
+        for row in wanted:
             documents, passages = np.unique(kept[offsets[row] : offsets[row + 1]], return_counts=True)
             known = documents >= 0
             if known.any():
@@ -211,16 +196,3 @@ class RemovePassages(DocumentStage):
         asked = np.unique(np.array(list(numbers.values()), np.int64))
         ids = dict(zip(asked.tolist(), _searched(self.corpus, self.result).column("id", asked), strict=True))
         return {row: ids[number] for row, number in numbers.items()}
-
-
-def shortening_examples(
-    ids: pa.ChunkedArray, lost: np.ndarray, kept_ids: dict[int, str | None]
-) -> dict[str, list[str]]:
-    """For the report: which of these documents lost how many characters, and where they stay."""
-    return {
-        "documents_shortened": [
-            f"{ids[row].as_py()}: {int(lost[row])} characters"
-            + ("" if kept_id is None else f", which stay in {kept_id}")
-            for row, kept_id in kept_ids.items()
-        ]
-    }

@@ -25,20 +25,11 @@ from pydantic import Field
 
 from pipeline import storage
 from pipeline.dedup.costs import plan_line
-from pipeline.dedup.passage_removal import shortening_examples
+from pipeline.dedup.cutting import CuttingStage
 from pipeline.dedup.substring_search import KERNELS, find_substrings, read_removals, removals_content
 from pipeline.kernels.column import TextColumn, text_column, texts_of
 from pipeline.shard import StageDirectory, fingerprint
-from pipeline.stage import (
-    EXAMPLES,
-    DocumentStage,
-    Drops,
-    Outcome,
-    Position,
-    Runner,
-    SurveyStage,
-    code_version,
-)
+from pipeline.stage import DocumentStage, Outcome, Position, Runner, SurveyStage, code_version
 
 Border = Literal["sentence", "line", "word"]
 DISK_SHARE = 2.9
@@ -91,23 +82,17 @@ def _removals(directory: str, shard: int, content: str, result: str) -> pa.Table
     return read_removals(directory, shard, content)
 
 
-class RemoveSubstrings(DocumentStage):
+class RemoveSubstrings(CuttingStage):
     """Cuts out what `substring_dedup` found; drops documents of which too little is left."""
 
     name = "substring_dedup"
     version = 2
     kernels: ClassVar[tuple[str, ...]] = SubstringDedup.kernels
 
-    directory: str = Field(exclude=True)
-    """Where the removals lie; no part of the fingerprint, so that a run directory can be moved."""
     stamp: str
     """Settings and corpus of the survey: removals of another one are refused."""
-    result: str
-    """Fingerprint of all removals: another result makes the following shards be done again."""
     cut: Border
     """Where cuts may be made."""
-    left_characters_min: int
-    """Fewest characters that must be left of a document that lost some."""
 
     def apply(self, documents: pa.Table, position: Position) -> Outcome:
         """Cut spans out, drop documents of which too little is left."""
@@ -127,29 +112,23 @@ class RemoveSubstrings(DocumentStage):
         left = pc.utf8_length(cut).to_numpy(zero_copy_only=False)
         lost = pc.utf8_length(before).to_numpy(zero_copy_only=False) - left
         kept_id = spans["kept_id"].slice(begin, end - begin).take(_longest(member, tokens[begin:end]))
-        drops = Drops()
-        for place in np.flatnonzero(shortened & (left < self.left_characters_min)).tolist():
-            drops.add(
-                int(concerned[place]),
-                "left_characters_min",
-                int(left[place]),
-                self.left_characters_min,
-                kept_id=kept_id[place].as_py(),
-            )
         order = np.arange(documents.num_rows)
         order[concerned] = documents.num_rows + np.arange(len(concerned))
-        field = documents.schema.get_field_index("text")
         joined = pa.chunked_array([*texts.chunks, cut.cast(texts.type)]).take(pa.array(order))
         counts = {
             "spans_found": int(end - begin),
             "documents_shortened": int(shortened.sum()),
             "characters_removed": int(lost[shortened].sum()),
         }
-        shown = np.flatnonzero(shortened)[:EXAMPLES].tolist()
-        examples = shortening_examples(
-            documents["id"].take(pa.array(concerned)), lost, {place: kept_id[place].as_py() for place in shown}
+        return self.outcome(
+            documents,
+            joined,
+            concerned[shortened],
+            left[shortened],
+            lost[shortened],
+            lambda rows: dict(zip(rows, kept_id.take(np.searchsorted(concerned, rows)).to_pylist(), strict=True)),
+            counts,
         )
-        return Outcome(documents.set_column(field, documents.schema.field(field), joined), drops, counts, examples)
 
 
 def _longest(document: np.ndarray, tokens: np.ndarray) -> pa.Array:

@@ -15,7 +15,7 @@ from pipeline.decontamination.survey import CountNgrams
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.shard import read_batches
 from pipeline.stage import DocumentStage, Position
-from tests.pipeline.dedup.corpora import apply_to, output_of, survey, write_corpus
+from tests.pipeline.dedup.corpora import Careless, apply_to, output_of, survey, write_corpus
 from tests.pipeline.runner import SerialRunner
 
 COMMON = "to be or not to be that is the question whether it is nobler"
@@ -114,15 +114,9 @@ def test_a_file_that_is_gone_or_of_other_sets_stops_the_job_and_is_named(tmp_pat
     with pytest.raises(UserError, match=r"common/common\.arrow"):
         apply_to(corpus, applying)
 
-    class Careless(SerialRunner):
-        def map(self, directory, label, tasks):  # type: ignore[no-untyped-def]
-            records = super().map(directory, label, tasks)
-            (tmp_path / "other/survey/counts/shard-00001.arrow").unlink(missing_ok=True)
-            return records
-
     (tmp_path / "other").mkdir()
     with pytest.raises(ShardsFailed, match=r"counts/shard-00001\.arrow is missing"):
-        counted(tmp_path / "other", [[COMMON], [RARE]], Careless())
+        counted(tmp_path / "other", [[COMMON], [RARE]], Careless("counts", "shard-00001.arrow"))
 
 
 def test_an_empty_corpus_is_counted(tmp_path: Path) -> None:

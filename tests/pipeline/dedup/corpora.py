@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pipeline import storage
 from pipeline.shard import (
@@ -17,8 +17,11 @@ from pipeline.shard import (
     read_batches,
     shard_name,
 )
-from pipeline.stage import DocumentStage, Position, SurveyStage
+from pipeline.stage import DocumentStage, Position, SurveyStage, Task
 from tests.pipeline.runner import SerialRunner
+
+Damage = Literal["missing", "truncated", "foreign"]
+DAMAGES: tuple[Damage, ...] = get_args(Damage)
 
 
 def write_corpus(directory: Path, shards: Sequence[Sequence[dict[str, Any] | str]]) -> StageDirectory:
@@ -95,6 +98,33 @@ def applied(
 def left(tmp_path: Path, shards: Sequence[Sequence[dict[str, Any] | str]], stage: SurveyStage) -> list[str]:
     """All texts as the stage leaves them."""
     return applied(*survey(tmp_path, shards, stage))[0]
+
+
+def damage_removals(tmp_path: Path, damage: Damage) -> None:
+    """Take away or spoil the removals of the first shard in what `survey` wrote there; `foreign`: of the next shard."""
+    path = tmp_path / "survey/removals/shard-00000.arrow"
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])
+    else:
+        path.write_bytes((tmp_path / "survey/removals/shard-00001.arrow").read_bytes())
+
+
+class Careless(SerialRunner):
+    """After the tasks with such a label, one of their files vanishes."""
+
+    def __init__(self, label_end: str, file: str) -> None:
+        super().__init__()
+        self._label_end = label_end
+        self._file = file
+
+    def map(self, directory: str, label: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+        """See `pipeline.stage.Runner.map`."""
+        records = super().map(directory, label, tasks)
+        if label.endswith(self._label_end):
+            Path(directory, self._file).unlink()
+        return records
 
 
 def output_of(directory: Path) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from pipeline.dedup.exact import ExactDedup, compared_texts
 from pipeline.errors import SettingError, ShardsFailed, UserError
 from pipeline.shard import DOCUMENT_SCHEMA, StageDirectory, open_table
 from pipeline.stage import DocumentStage, Position
-from tests.pipeline.dedup.corpora import apply_to, output_of, write_corpus
+from tests.pipeline.dedup.corpora import Careless, apply_to, output_of, write_corpus
 from tests.pipeline.runner import SerialRunner
 
 
@@ -180,15 +180,8 @@ def test_a_missing_removals_file_stops_the_applying_stage(tmp_path: Path) -> Non
 
 
 def test_a_file_that_vanishes_between_two_steps_is_an_error_that_names_it(tmp_path: Path) -> None:
-    class Careless(SerialRunner):
-        def map(self, directory, label, tasks):  # type: ignore[no-untyped-def]
-            records = super().map(directory, label, tasks)
-            if label.endswith("hashes"):
-                Path(directory, "shard-00001.arrow").unlink()
-            return records
-
     with pytest.raises(ShardsFailed, match=r"hashes/shard-00001\.arrow is missing"):
-        survey(tmp_path, [["same"], ["same"]], Careless())
+        survey(tmp_path, [["same"], ["same"]], Careless("hashes", "shard-00001.arrow"))
 
 
 def test_an_empty_batch_passes_without_reading_anything(tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ from pipeline.dedup.spans import SpanDedup
 from pipeline.errors import ShardsFailed, UserError
 from pipeline.shard import DOCUMENT_SCHEMA, open_table, read_batches
 from pipeline.stage import Position
-from tests.pipeline.dedup.corpora import applied, left, output_of, survey
+from tests.pipeline.dedup.corpora import (
+    DAMAGES,
+    Careless,
+    Damage,
+    applied,
+    damage_removals,
+    left,
+    output_of,
+    survey,
+)
 from tests.pipeline.runner import SerialRunner
 
 SHORT: dict[str, Any] = {"characters_min": 1, "left_characters_min": 1}
@@ -234,30 +243,17 @@ def test_a_second_survey_does_what_a_changed_field_decides_and_no_more(tmp_path:
     assert len(other.executed) == 9
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
-def test_a_removals_file_that_is_gone_or_damaged_stops_the_applying_stage(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_removals_file_that_is_gone_or_damaged_stops_the_applying_stage(tmp_path: Path, damage: Damage) -> None:
     corpus, stage = survey(tmp_path, [["same\na", "same\nb"], ["same\nc"]], LineDedup(**SHORT))
-    path = tmp_path / "survey/removals/shard-00000.arrow"
-    if damage == "missing":
-        path.unlink()
-    elif damage == "truncated":
-        path.write_bytes(path.read_bytes()[:-40])
-    else:
-        path.write_bytes((tmp_path / "survey/removals/shard-00001.arrow").read_bytes())
+    damage_removals(tmp_path, damage)
     with pytest.raises(UserError, match=r"removals/shard-00000\.arrow"):
         applied(corpus, stage)
 
 
 def test_a_file_that_vanishes_between_two_steps_is_an_error_that_names_it(tmp_path: Path) -> None:
-    class Careless(SerialRunner):
-        def map(self, directory, label, tasks):  # type: ignore[no-untyped-def]
-            records = super().map(directory, label, tasks)
-            if label.endswith("hashes"):
-                Path(directory, "shard-00001.arrow").unlink()
-            return records
-
     with pytest.raises(ShardsFailed, match=r"hashes/shard-00001\.arrow is missing"):
-        survey(tmp_path, [["same"], ["same"]], LineDedup(**SHORT), Careless())
+        survey(tmp_path, [["same"], ["same"]], LineDedup(**SHORT), Careless("hashes", "shard-00001.arrow"))
 
 
 def test_an_empty_batch_passes_without_reading_anything(tmp_path: Path) -> None:

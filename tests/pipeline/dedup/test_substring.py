@@ -15,7 +15,16 @@ from pipeline.errors import ShardsFailed, UserError
 from pipeline.kernels.words import split_text
 from pipeline.shard import DOCUMENT_SCHEMA, open_table, read_batches
 from pipeline.stage import Position
-from tests.pipeline.dedup.corpora import applied, left, output_of, survey
+from tests.pipeline.dedup.corpora import (
+    DAMAGES,
+    Careless,
+    Damage,
+    applied,
+    damage_removals,
+    left,
+    output_of,
+    survey,
+)
 from tests.pipeline.runner import SerialRunner
 
 WORDS: dict[str, Any] = {"cut": "word", "left_characters_min": 1}
@@ -233,31 +242,18 @@ def test_another_choice_within_documents_does_the_last_step_alone(tmp_path: Path
     assert other.executed == [f"shard-0000{shard}" for shard in range(4)]
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "foreign"])
-def test_a_removals_file_that_is_gone_or_damaged_stops_the_applying_stage(tmp_path: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_removals_file_that_is_gone_or_damaged_stops_the_applying_stage(tmp_path: Path, damage: Damage) -> None:
     corpus, stage = survey(tmp_path, [["same text", "same text"], ["same text"]], SubstringDedup(tokens=2))
-    path = tmp_path / "survey/removals/shard-00000.arrow"
-    if damage == "missing":
-        path.unlink()
-    elif damage == "truncated":
-        path.write_bytes(path.read_bytes()[:-40])
-    else:
-        path.write_bytes((tmp_path / "survey/removals/shard-00001.arrow").read_bytes())
+    damage_removals(tmp_path, damage)
     with pytest.raises(UserError, match=r"removals/shard-00000\.arrow"):
         applied(corpus, stage)
 
 
-@pytest.mark.parametrize("file", ["windows/shard-00001.arrow", "windows/shard-00001.tokens.arrow"])
+@pytest.mark.parametrize("file", ["shard-00001.arrow", "shard-00001.tokens.arrow"])
 def test_a_file_that_vanishes_between_two_steps_is_an_error_that_names_it(tmp_path: Path, file: str) -> None:
-    class Careless(SerialRunner):
-        def map(self, directory, label, tasks):  # type: ignore[no-untyped-def]
-            records = super().map(directory, label, tasks)
-            if label.endswith("windows"):
-                (tmp_path / "survey" / file).unlink()
-            return records
-
-    with pytest.raises(ShardsFailed, match=f"{file} is missing"):
-        survey(tmp_path, [["same text"], ["same text"]], SubstringDedup(tokens=2), Careless())
+    with pytest.raises(ShardsFailed, match=f"windows/{file} is missing"):
+        survey(tmp_path, [["same text"], ["same text"]], SubstringDedup(tokens=2), Careless("windows", file))
 
 
 def test_an_empty_batch_passes_without_reading_anything(tmp_path: Path) -> None:
