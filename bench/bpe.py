@@ -9,7 +9,7 @@ Told are megabytes of text per CPU-second from text to vocabulary, and of the le
 must be equal to the byte.
 
 Counting with two workers against one is the time from the start of the first counting task to the end of the last,
-under Ray, of the documents so often that they have 250 MB; the counts must be equal to the byte.
+under Ray, of the documents so often that they have 1 GB; the counts must be equal to the byte.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pipeline.sources.jsonl import JsonLines
 from pipeline.tokenizer.settings import TokenizerSettings
 
 RUNS = CACHE / "runs" / "bpe"
-COUNTED_BYTES = 250_000_000
+COUNTED_BYTES = 1_000_000_000
 """Text that the workers count: a task must take longer than a worker needs to load its code."""
 
 
