@@ -1,8 +1,8 @@
 """All benchmarks, one after the other: `python -m bench [--peer NAME ...]`.
 
 Writes docs/benchmarks.md, exits with 1 when a goal is not met. With a folder of real data (`bench.harness.DATA`) they
-read from it; without, each makes do with what every machine has, or is left out. About a quarter of an hour on two idle
-cores.
+read from it; without, each makes do with what every machine has, or is left out. Some 35 minutes on two idle cores,
+most of it the peers.
 """
 
 from __future__ import annotations
