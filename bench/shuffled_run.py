@@ -24,6 +24,7 @@ class Shuffled(InProcess):
     """Runs tasks one after the other in an order drawn from a seed."""
 
     def __init__(self, seed: int) -> None:
+        super().__init__()
         self._chance = random.Random(seed)
 
     def map(self, directory: str, label: str, tasks: Sequence[Task]) -> list[dict[str, Any]]:

@@ -70,16 +70,8 @@ def partition_tasks(
     kernels: tuple[str, ...] = (),
 ) -> list[Task]:
     """A task for each partition of an earlier phase; as `text_tasks`, called with `partition` and `partitions`."""
-    return [
-        Task(
-            key=partition_name(partition),
-            function=function,
-            arguments={"directory": directory, "partition": partition, "partitions": partitions, **arguments},
-            inputs=fingerprint(*inputs, partition),
-            kernels=kernels,
-        )
-        for partition in range(partitions)
-    ]
+    arguments = {"partitions": partitions, **arguments}
+    return _tasks(function, directory, "partition", partition_name, partitions, arguments, inputs, kernels)
 
 
 def shard_tasks(
@@ -91,15 +83,29 @@ def shard_tasks(
     kernels: tuple[str, ...] = (),
 ) -> list[Task]:
     """A task for each shard that gathers what concerns it; as `text_tasks`, called without a path."""
+    return _tasks(function, directory, "shard", shard_name, shards, arguments, inputs, kernels)
+
+
+def _tasks(
+    function: TaskFunction,
+    directory: str,
+    what: str,
+    name_of: Callable[[int], str],
+    count: int,
+    arguments: Mapping[str, Any],
+    inputs: Sequence[Any],
+    kernels: tuple[str, ...],
+) -> list[Task]:
+    """A task for each number below `count`, called with it as `what`."""
     return [
         Task(
-            key=shard_name(shard),
+            key=name_of(number),
             function=function,
-            arguments={"directory": directory, "shard": shard, **arguments},
-            inputs=fingerprint(*inputs, shard),
+            arguments={"directory": directory, what: number, **arguments},
+            inputs=fingerprint(*inputs, number),
             kernels=kernels,
         )
-        for shard in range(shards)
+        for number in range(count)
     ]
 
 
