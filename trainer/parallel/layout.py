@@ -1,18 +1,36 @@
 """How a run is spread over processes: pure arithmetic, so it also answers `--dry-run` without torch.
 
 world = data x tensor x pipeline. What is supported is one table, `REFUSALS`: each entry is a condition and the
-reason that the user reads. A global batch is cut into one contiguous block of rows a data-parallel rank, and a
+reason that the user reads. A global batch is cut into one contiguous block of rows a data-parallel copy, and a
 block into micro-batches; neither cut changes the sum that the gradient is of.
+
+Ranks are numbered as by DeepSpeed's PipeModelDataParallelTopology: tensor ranks of a group are neighbours, so that
+they share a node and its fast links; then copies; stages, which send least, lie farthest apart.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from pipeline.errors import UserError
 from trainer.settings import ParallelSettings, TrainingSettings
 
+Axis = Literal["data", "tensor", "pipeline"]
+
 CPU_PROCESSES = 2
 """Data-parallel copies on CPU when none are asked for: shows on a laptop what happens on a cluster."""
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """Where a process stands in the layout."""
+
+    data: int
+    """Which data-parallel copy."""
+    pipeline: int
+    """Which stage: group of consecutive layers."""
+    tensor: int
+    """Which part of each layer."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +42,15 @@ class Layout:
     tensor: int
     """Processes that share each layer."""
     pipeline: int
-    """Groups of consecutive layers."""
+    """Stages: groups of consecutive layers."""
     zero: int
     """ZeRO stage."""
     rows_per_step: int
-    """Rows of the global batch."""
+    """Rows of the global batch, once a ramp has ended."""
     micro_batch_size: int
-    """Rows in one forward pass; never more than a process has."""
+    """Rows in one forward pass; never more than a copy has."""
+    sequence: bool = False
+    """Whether norms and dropout are shared out by tokens among the tensor ranks."""
 
     @property
     def world(self) -> int:
@@ -45,16 +65,47 @@ class Layout:
     @property
     def accumulation_steps(self) -> int:
         """Forward passes of a process in one step; the last may have fewer rows."""
-        return -(-self.rows_per_rank // self.micro_batch_size)
+        return len(self.micro_batches())
 
-    def rows_of(self, rank: int) -> slice:
-        """The part of the global batch that data-parallel copy `rank` computes."""
-        return slice(rank * self.rows_per_rank, (rank + 1) * self.rows_per_rank)
+    def coordinates(self, rank: int) -> Coordinates:
+        """Where process `rank` stands; raises ValueError when there is no such process."""
+        if not 0 <= rank < self.world:
+            raise ValueError(f"rank {rank} is none of {self.world} processes")
+        copy, tensor = divmod(rank, self.tensor)
+        stage, data = divmod(copy, self.data)
+        return Coordinates(data=data, pipeline=stage, tensor=tensor)
 
-    def micro_batches(self) -> list[slice]:
-        """The pieces of a copy's part, in order."""
-        size = self.micro_batch_size
-        return [slice(at, min(at + size, self.rows_per_rank)) for at in range(0, self.rows_per_rank, size)]
+    def rank_of(self, data: int = 0, pipeline: int = 0, tensor: int = 0) -> int:
+        """The process at these coordinates."""
+        return (pipeline * self.data + data) * self.tensor + tensor
+
+    def groups(self, axis: Axis) -> list[list[int]]:
+        """The processes that differ in `axis` alone, ascending; each process is in exactly one group."""
+        gathered: dict[Coordinates, list[int]] = {}
+        for rank in range(self.world):
+            gathered.setdefault(replace(self.coordinates(rank), **{axis: 0}), []).append(rank)
+        return list(gathered.values())
+
+    def is_counted(self, rank: int) -> bool:
+        """True for one process of each copy, tensor rank 0 of the last stage: where each loss is summed once."""
+        place = self.coordinates(rank)
+        return place.tensor == 0 and place.pipeline == self.pipeline - 1
+
+    def rows_of(self, data_rank: int, rows: int | None = None) -> slice:
+        """The part of a global batch of `rows` rows (None: `rows_per_step`) that copy `data_rank` computes."""
+        share = self._share(rows)
+        return slice(data_rank * share, (data_rank + 1) * share)
+
+    def micro_batches(self, rows: int | None = None) -> list[slice]:
+        """The pieces of a copy's part of a global batch of `rows` rows (None: `rows_per_step`), in order."""
+        size, share = self.micro_batch_size, self._share(rows)
+        return [slice(at, min(at + size, share)) for at in range(0, share, size)]
+
+    def _share(self, rows: int | None) -> int:
+        rows = self.rows_per_step if rows is None else rows
+        if rows % self.data:
+            raise ValueError(f"{rows} rows cannot be divided among {self.data} data-parallel copies")
+        return rows // self.data
 
 
 @dataclass(frozen=True)
@@ -107,6 +158,7 @@ def plan_layout(settings: TrainingSettings, context_length: int, *, gpus: int, c
         zero=settings.zero,
         rows_per_step=rows,
         micro_batch_size=min(settings.micro_batch_size, rows // data),
+        sequence=parallel.sequence,
     )
 
 
