@@ -1,6 +1,8 @@
 """What is done about steps that are out of the ordinary."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from trainer.settings.base import Settings
 
@@ -20,3 +22,11 @@ class StabilitySettings(Settings):
     left out. 0: never."""
     most_rollbacks: int = Field(default=3, gt=0)
     """A run that would be taken back more often ends with an error."""
+
+    @model_validator(mode="after")
+    def _check_rollback(self) -> Self:
+        if self.rollback_after and self.skip_sigma is None and not self.skip_not_finite:
+            raise ValueError(
+                "rollback_after has no meaning where nothing is skipped: set skip_sigma or skip_not_finite"
+            )
+        return self

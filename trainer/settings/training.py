@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from trainer.settings.base import Settings
 from trainer.settings.logging import ProfileSettings, WandbSettings
-from trainer.settings.optimizer import OptimizerSettings, ScheduleSettings
+from trainer.settings.optimizer import AdamWSettings, OptimizerSettings, ScheduleSettings
 from trainer.settings.parallel import ParallelSettings
 from trainer.settings.precision import LossScaleSettings
 from trainer.settings.stability import StabilitySettings
@@ -23,7 +23,7 @@ class TrainingSettings(Settings):
     micro_batch_size: int = Field(default=8, gt=0)
     """Rows in one forward pass of one process: as many as fit. It does not change the result, only how many
     passes are accumulated into a step."""
-    optimizer: OptimizerSettings = OptimizerSettings()
+    optimizer: OptimizerSettings = AdamWSettings()
     """How weights follow the gradient."""
     schedule: ScheduleSettings = ScheduleSettings()
     """Learning rate over the run."""
@@ -82,6 +82,9 @@ class TrainingSettings(Settings):
     """Beginnings that the model continues, to see it learn."""
     log_every: int = Field(default=10, gt=0)
     """Steps between lines of metrics.jsonl and step events."""
+    device_teraflops: float | None = Field(default=None, gt=0.0)
+    """Peak of one device in 10^12 FLOP/s at this run's precision, for MFU. None: that of the GPU's name in
+    trainer/flops.py; on a CPU MFU is then left out."""
     norms_every: int = Field(default=0, ge=0)
     """Steps between lines with the norms of weights, gradients and updates by layer. 0: never."""
     tensorboard: bool = False
@@ -106,6 +109,12 @@ class TrainingSettings(Settings):
         given = [name for name in ("steps", "epochs", "tokens") if getattr(self, name, None) is not None]
         if len(given) > 1:
             raise ValueError(f"give only one of steps, epochs and tokens, got {' and '.join(given)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_rollback(self) -> Self:
+        if self.stability.rollback_after and not self.checkpoint_every:
+            raise ValueError("stability.rollback_after goes back to checkpoints: set checkpoint_every above 0")
         return self
 
     def rows_per_step(self, context_length: int) -> int:
