@@ -34,7 +34,7 @@ from pipeline import storage
 from pipeline.errors import UserError
 from trainer.job import TrainingJob
 from trainer.launch import KEEP_FREED_MEMORY
-from trainer.settings import OptimizerSettings, ParallelSettings, PretrainSettings, ScheduleSettings
+from trainer.settings import AdamWSettings, ParallelSettings, PretrainSettings, ScheduleSettings
 
 STEPS = 12
 WARM_UP_STEPS = 3
@@ -106,7 +106,7 @@ def _job(directory: Path) -> TrainingJob:
         micro_batch_size=recipe.pretrain.micro_batch_size,
         steps=STEPS,
         zero=recipe.pretrain.zero,
-        optimizer=OptimizerSettings(lr=1e-3),
+        optimizer=AdamWSettings(lr=1e-3),
         schedule=ScheduleSettings(warmup_steps=0, final_fraction=1.0),
         parallel=ParallelSettings(data=1),
         threads_per_process=1,

@@ -19,7 +19,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, Field, SerializeAsAny, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, SerializeAsAny, Tag, TypeAdapter, ValidationError
 
 from jobs.recipe_lines import Location, Problem, RecipeLines, dotted
 from pipeline.errors import UserError
@@ -276,14 +276,20 @@ def _validate(kind: Any, value: Any, location: Location, problems: list[Problem]
     except ValidationError as fault:
         for error in fault.errors():
             inner = tuple(part for part in error["loc"] if isinstance(part, int) or not part.startswith("function-"))
-            problems.append(Problem((*location, *inner), _message(kind, inner, error)))
+            place = (*location, *_resolve(kind, inner)[0])
+            if error["type"] == "union_tag_invalid":
+                place = (*place, "kind")
+            problems.append(Problem(place, _message(kind, inner, error)))
         return None
 
 
 def _message(kind: Any, location: Location, error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        model = _model_at(kind, location[:-1])
+        _, model = _resolve(kind, location[:-1])
         return f"unknown key{_suggest(str(location[-1]), list(model.model_fields) if model else [])}"
+    if error["type"] == "union_tag_invalid":
+        known = [tag.strip().strip("'") for tag in error["ctx"]["expected_tags"].split(",")]
+        return f"there is no {error['ctx']['tag']!r}{_suggest(error['ctx']['tag'], known)}"
     if error["type"] == "missing":
         return "is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -292,16 +298,29 @@ def _message(kind: Any, location: Location, error: Any) -> str:
     return f"{message[0].lower()}{message[1:]}, got {error['input']!r}".replace("a valid tuple", "a list")
 
 
-def _model_at(kind: Any, location: Location) -> type[BaseModel] | None:
-    """The settings class that the keys below a location belong to."""
-    if location and get_origin(kind) in (dict, list, tuple):
-        return _model_at(get_args(kind)[get_origin(kind) is dict], location[1:])
+def _resolve(kind: Any, location: Location) -> tuple[Location, type[BaseModel] | None]:
+    """A location as the user writes it, without the tags that pydantic adds where a class is chosen by `kind`, and the
+    settings class that the keys below it belong to."""
     candidates = [kind, *get_args(kind)]
-    model = next((entry for entry in candidates if isinstance(entry, type) and issubclass(entry, BaseModel)), None)
-    if model is None or not location:
-        return model
-    field = model.model_fields.get(str(location[0]))
-    return _model_at(field.annotation, location[1:]) if field else None
+    if not location:
+        return (), next((entry for entry in candidates if _is_model(entry)), None)
+    first, rest = location[0], location[1:]
+    if get_origin(kind) in (dict, list, tuple):
+        inner, found = _resolve(get_args(kind)[get_origin(kind) is dict], rest)
+        return (first, *inner), found
+    for entry in candidates:
+        if any(isinstance(mark, Tag) and mark.tag == first for mark in getattr(entry, "__metadata__", ())):
+            return _resolve(get_args(entry)[0], rest)
+    model = next((entry for entry in candidates if _is_model(entry)), None)
+    field = model.model_fields.get(str(first)) if model else None
+    if field is None:
+        return location, None
+    inner, found = _resolve(field.annotation, rest)
+    return (first, *inner), found
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:

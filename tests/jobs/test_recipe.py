@@ -135,6 +135,25 @@ def test_a_wrong_override_is_named_as_such(tmp_path: Path) -> None:
     assert "no item `pii`" in errors(tmp_path, GOOD, "stages.pii.x=1")[0]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("{lrr: 1}", "pretrain.optimizer.lrr: unknown key; did you mean `lr`?"),
+        ("{kind: adam}", "pretrain.optimizer.kind: there is no 'adam'; did you mean `adamw`?"),
+        ("{kind: muon, adamw: {lrr: 1}}", "pretrain.optimizer.adamw.lrr: unknown key; did you mean `lr`?"),
+        ("{kind: muon, betas: [0.9, 0.95]}", "pretrain.optimizer.betas: unknown key; known: adamw, decay,"),
+        ("{kind: adafactor, beta1: 1}", "pretrain.optimizer.beta1: input should be less than 1, got 1"),
+        ("{lr: .nan}", "pretrain.optimizer.lr: input should be a finite number, got nan"),
+        ("{betas: [0.9, 1.0]}", "pretrain.optimizer.betas: betas must lie in [0, 1)"),
+    ],
+)
+def test_mistakes_in_an_optimizer_are_named_by_the_keys_that_its_kind_reads(
+    tmp_path: Path, words: str, expected: str
+) -> None:
+    (found,) = errors(tmp_path, GOOD, f"pretrain.optimizer={words}")
+    assert f": {expected}" in found
+
+
 def test_a_missing_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(RecipeError, match=r"quickstrat: no such recipe file.*did you mean `quickstart`\?"):
         load_recipe("quickstrat")

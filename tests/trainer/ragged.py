@@ -10,12 +10,12 @@ from trainer.data.batch import Batch
 from trainer.model.declaration import declare_parameters
 from trainer.model.gpt import GPT
 from trainer.model.init import build_model
-from trainer.settings import ModelSettings, ModelShape, OptimizerSettings
+from trainer.settings import AdamWSettings, ModelSettings, ModelShape
 
 STEPS = 5
 ROWS = 8
 # The gradient of a key's bias is zero but for rounding, which Adam would blow up to a full step with a tiny epsilon.
-OPTIMIZER = OptimizerSettings(lr=0.01, weight_decay=0.1, eps=1e-4)
+OPTIMIZER = AdamWSettings(lr=0.01, weight_decay=0.1, eps=1e-4)
 CLIPPING = 0.3
 
 GPT2: dict[str, Any] = {"positions": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainer.settings import OptimizerSettings, TrainingSettings
+from trainer.settings import AdamWSettings, OptimizerSettings, TrainingSettings
 
 
 class FinetuneSettings(TrainingSettings):
@@ -24,7 +24,7 @@ class FinetuneSettings(TrainingSettings):
     left is dropped; drop: all are dropped. Both are counted in the manifest."""
     validation_fraction: float = Field(default=0.02, gt=0.0, lt=1.0)
     """Share of the conversations held out, chosen by a hash of their tokens; at least one."""
-    optimizer: OptimizerSettings = OptimizerSettings(lr=3e-4, weight_decay=0.0)
+    optimizer: OptimizerSettings = AdamWSettings(lr=3e-4, weight_decay=0.0)
     """How weights follow the gradient. A lower peak than pretraining's, so that what was learned stays, and no
     decay towards zero, which would pull the weights away from it."""
 

@@ -10,16 +10,26 @@ on wall time: the same settings, data and seed give the same steps on any machin
 
 from trainer.settings.base import Settings
 from trainer.settings.model import ModelSettings, ModelShape
-from trainer.settings.optimizer import BatchRampSettings, OptimizerSettings, ScheduleSettings
+from trainer.settings.optimizer import (
+    AdafactorSettings,
+    AdamWSettings,
+    BatchRampSettings,
+    MuonSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+)
 from trainer.settings.parallel import ParallelSettings
 from trainer.settings.pretrain import MixtureDataset, PretrainSettings
 from trainer.settings.training import TrainingSettings
 
 __all__ = [
+    "AdafactorSettings",
+    "AdamWSettings",
     "BatchRampSettings",
     "MixtureDataset",
     "ModelSettings",
     "ModelShape",
+    "MuonSettings",
     "OptimizerSettings",
     "ParallelSettings",
     "PretrainSettings",

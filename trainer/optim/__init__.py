@@ -1,0 +1,1 @@
+"""Optimizers: AdamW, Adafactor, Muon; which parameters decay; who owns which state."""
