@@ -37,6 +37,8 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest) -
         gpus=0,
         cores=count_cores(),
     )
+    if layout.tensor * layout.pipeline > 1:
+        raise UserError("parallel.tensor and parallel.pipeline above 1 are not yet supported in this version")
     model = build_model(inputs.shape, job.seed)
     if job.initial_weights is not None:
         load_weights(model, job.initial_weights)

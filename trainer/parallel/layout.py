@@ -1,19 +1,19 @@
 """How a run is spread over processes: pure arithmetic, so it also answers `--dry-run` without torch.
 
-world = data x tensor x pipeline. What is supported is one table, `REFUSALS`: each entry is a condition and the
-reason that the user reads. A global batch is cut into one contiguous block of rows a data-parallel copy, and a
-block into micro-batches; neither cut changes the sum that the gradient is of.
+world = data x tensor x pipeline. What is supported is one table, `trainer.parallel.refusals`. A global batch
+is cut into one contiguous block of rows a data-parallel copy, and a block into micro-batches; neither cut changes the
+sum that the gradient is of.
 
 Ranks are numbered as by DeepSpeed's PipeModelDataParallelTopology: tensor ranks of a group are neighbours, so that
 they share a node and its fast links; then copies; stages, which send least, lie farthest apart.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.errors import UserError
-from trainer.settings import ParallelSettings, TrainingSettings
+from trainer.parallel.compatibility import LayoutRefused, Request
+from trainer.parallel.refusals import problems_of
+from trainer.settings import ModelSettings, TrainingSettings
 
 Axis = Literal["data", "tensor", "pipeline"]
 
@@ -108,65 +108,38 @@ class Layout:
         return rows // self.data
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A combination that does not work, and why."""
+def plan_layout(
+    settings: TrainingSettings,
+    context_length: int,
+    *,
+    gpus: int,
+    cores: int,
+    model: ModelSettings | None = None,
+    devices: int | None = None,
+) -> Layout:
+    """The layout of a run on a machine with these GPUs and cores, or, where given, on `devices` processes.
 
-    applies: Callable[[ParallelSettings, int], bool]
-    """Given the parallel settings and the ZeRO stage."""
-    reason: str
-    """What is refused and what to do, for the user."""
-
-
-REFUSALS = (
-    Refusal(
-        lambda parallel, _: parallel.tensor > 1,
-        "parallel.tensor above 1 is not yet supported in this version: set it to 1",
-    ),
-    Refusal(
-        lambda parallel, _: parallel.pipeline > 1,
-        "parallel.pipeline above 1 is not yet supported in this version: set it to 1",
-    ),
-)
-"""The compatibility table: everything not listed is supported and tested."""
-
-
-def plan_layout(settings: TrainingSettings, context_length: int, *, gpus: int, cores: int) -> Layout:
-    """The layout of a run on a machine with these devices.
-
-    Raises UserError when the combination is in `REFUSALS` or the batch cannot be divided.
+    Raises LayoutRefused with every entry of the table of `trainer.parallel.refusals` that applies.
     """
     parallel = settings.parallel
-    for refusal in REFUSALS:
-        if refusal.applies(parallel, settings.zero):
-            raise UserError(refusal.reason)
-    share = parallel.tensor * parallel.pipeline
-    rows = _rows_per_step(settings, context_length)
-    data = parallel.data
-    if data is None:
-        data = max(1, gpus // share) if gpus else _largest_divisor(rows, min(CPU_PROCESSES, cores))
-    if rows % data:
-        nearest = max(1, round(rows / data)) * data
-        raise UserError(
-            f"a global batch of {rows} rows ({rows * context_length} tokens) cannot be divided among {data} "
-            f"data-parallel copies: the nearest that can is {nearest} rows ({nearest * context_length} tokens)"
-        )
+    request = Request(settings, context_length, model, devices, (gpus or None) if devices is None else None)
+    if request.copies is None and request.rows is not None and not (gpus or devices):
+        data = _largest_divisor(request.rows, min(CPU_PROCESSES, cores // request.share))
+        parallel = parallel.model_copy(update={"data": data})
+        request = replace(request, settings=settings.model_copy(update={"parallel": parallel}))
+    if problems := problems_of(request):
+        raise LayoutRefused(problems)
+    assert request.copies is not None
+    assert request.rows is not None
     return Layout(
-        data=data,
+        data=request.copies,
         tensor=parallel.tensor,
         pipeline=parallel.pipeline,
         zero=settings.zero,
-        rows_per_step=rows,
-        micro_batch_size=min(settings.micro_batch_size, rows // data),
+        rows_per_step=request.rows,
+        micro_batch_size=min(settings.micro_batch_size, request.rows // request.copies),
         sequence=parallel.sequence,
     )
-
-
-def _rows_per_step(settings: TrainingSettings, context_length: int) -> int:
-    try:
-        return settings.rows_per_step(context_length)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _largest_divisor(number: int, limit: int) -> int:

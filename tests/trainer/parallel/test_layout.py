@@ -1,4 +1,4 @@
-"""The layout: every row of a batch is computed once, and what does not work is refused with the reason."""
+"""The layout: every row of a batch is computed once, and ranks are numbered and grouped as DeepSpeed does it."""
 
 import pytest
 from hypothesis import given
@@ -17,9 +17,9 @@ LAYOUTS = [
 AXES: tuple[Axis, ...] = ("data", "tensor", "pipeline")
 
 
-def planned(rows: int = 12, gpus: int = 0, cores: int = 2, **settings: object) -> Layout:
+def planned(rows: int = 12, gpus: int = 0, cores: int = 2, devices: int | None = None, **settings: object) -> Layout:
     fields = PretrainSettings.model_validate({"global_batch_tokens": rows * 16, **settings})
-    return plan_layout(fields, 16, gpus=gpus, cores=cores)
+    return plan_layout(fields, 16, gpus=gpus, cores=cores, devices=devices)
 
 
 @given(data=st.integers(1, 16), per_rank=st.integers(1, 50), micro=st.integers(1, 60))
@@ -37,15 +37,19 @@ def test_the_copies_are_the_gpus_and_on_cpu_two_where_there_are_two_cores() -> N
     assert [planned(gpus=3).data, planned().data, planned(cores=1).data, planned(rows=5).data] == [3, 2, 1, 1]
 
 
-def test_a_batch_that_cannot_be_divided_suggests_the_nearest_that_can() -> None:
-    with pytest.raises(UserError, match=r"12 rows .* among 5 .* the nearest that can is 10 rows \(160 tokens\)"):
-        planned(parallel={"data": 5})
+def test_copies_follow_from_the_devices_and_their_groups() -> None:
+    parallel = {"tensor": 2, "pipeline": 2}
+    layout = planned(devices=12, parallel=parallel, micro_batch_size=4)
+    assert (layout.data, layout.tensor, layout.pipeline, layout.world) == (3, 2, 2, 12)
+    assert planned(gpus=8, parallel=parallel, micro_batch_size=2).data == 2
+    assert planned(cores=8, parallel=parallel, micro_batch_size=2).data == 2
+    assert planned(cores=2, parallel=parallel, micro_batch_size=2).data == 1
 
 
-@pytest.mark.parametrize("kind", ["tensor", "pipeline"])
-def test_layouts_of_later_versions_are_refused(kind: str) -> None:
-    with pytest.raises(UserError, match=f"parallel.{kind} above 1 is not yet supported in this version"):
-        planned(parallel={kind: 2})
+def test_given_copies_may_leave_gpus_of_this_machine_idle_but_no_process_of_a_cluster() -> None:
+    assert planned(gpus=8, parallel={"data": 2}).world == 2
+    with pytest.raises(UserError, match="data 2 x tensor 1 x pipeline 1 = 2 processes do not fit 8 devices"):
+        planned(devices=8, parallel={"data": 2})
 
 
 def test_ranks_are_numbered_and_grouped_in_every_layout_to_64_processes() -> None:
