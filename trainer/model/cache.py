@@ -7,6 +7,7 @@ Memory: 2 x layers x kv_heads x head_width x capacity values per sequence.
 import torch
 from torch import Tensor
 
+from trainer.parallel.tensor_group import ALONE, TensorGroup
 from trainer.settings import ModelShape
 
 
@@ -25,10 +26,12 @@ class KeyValueCache:
         capacity: int | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        tensor: TensorGroup = ALONE,
     ) -> None:
         self.capacity = shape.context_length if capacity is None else capacity
         self.length = 0
-        size = (shape.layers, batch_size, shape.key_value_heads, self.capacity, shape.head_width)
+        kv_heads = shape.key_value_heads // tensor.size
+        size = (shape.layers, batch_size, kv_heads, self.capacity, shape.head_width)
         self._keys_LBKCW = torch.zeros(size, dtype=dtype, device=device)
         self._values_LBKCW = torch.zeros(size, dtype=dtype, device=device)
 

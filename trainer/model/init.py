@@ -7,39 +7,33 @@ weights in other trainers.) Cost: one pass of normal draws, about 100 M values a
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.model.gpt import GPT
+from trainer.parallel.tensor_group import ALONE, TensorGroup
 from trainer.seeds import seed_of
 from trainer.settings import ModelShape
 
 
-def build_model(shape: ModelShape, seed: int) -> GPT:
-    """The model with its initial fp32 weights, on the CPU."""
-    model = empty_model(shape)
-    values = {declaration.name: initial_value(declaration, seed) for declaration in declare_parameters(shape)}
+def build_model(shape: ModelShape, seed: int, tensor: TensorGroup = ALONE) -> GPT:
+    """The model, or this process's part of it, with its initial fp32 weights, on the CPU."""
+    model = empty_model(shape, tensor)
+    values = {
+        declaration.name: declaration.local(initial_value(declaration, seed), tensor.rank, tensor.size)
+        for declaration in declare_parameters(shape)
+    }
     model.load_state_dict(values, strict=True, assign=True)
     return model.requires_grad_(True)
 
 
-def empty_model(shape: ModelShape) -> GPT:
+def empty_model(shape: ModelShape, tensor: TensorGroup = ALONE) -> GPT:
     """The model with memory for weights but none in it; give them with `load_state_dict(..., assign=True)`.
 
-    torch's layers fill themselves with random numbers when they are made; that is left out. (Its meta device would
-    do the same, but loads a second of symbolic mathematics first.)
+    Our layers do not fill themselves with random numbers when they are made. (torch's meta device would need no memory
+    either, but loads a second of symbolic mathematics first.)
     """
-    before = {name: getattr(nn.init, name) for name in _FILLERS}
-    for name in _FILLERS:
-        setattr(nn.init, name, lambda tensor, *_, **__: tensor)
-    try:
-        return GPT(shape)
-    finally:
-        for name, filler in before.items():
-            setattr(nn.init, name, filler)
-
-
-_FILLERS = ("kaiming_uniform_", "uniform_", "normal_", "ones_", "zeros_")
+    return GPT(shape, tensor)
 
 
 def initial_value(declaration: ParameterDeclaration, seed: int) -> Tensor:

@@ -20,6 +20,7 @@ from trainer.settings.optimizer import (
 )
 from trainer.settings.parallel import ParallelSettings
 from trainer.settings.pretrain import MixtureDataset, PretrainSettings
+from trainer.settings.rope import RopeScaling
 from trainer.settings.training import TrainingSettings
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "OptimizerSettings",
     "ParallelSettings",
     "PretrainSettings",
+    "RopeScaling",
     "ScheduleSettings",
     "Settings",
     "TrainingSettings",
