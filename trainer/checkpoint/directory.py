@@ -1,121 +1,122 @@
-"""Checkpoints on disk: what makes one whole, which one is the newest whole one, which ones may go.
+"""Checkpoints on disk: their names, which is the newest, how one appears and how old ones go.
 
     checkpoints/
-      latest                  name of the newest, moved by an atomic rename; for people and tools
+      latest                         name of the newest, moved by an atomic rename; for people and tools
       step_00001000/
-        deepspeed/            DeepSpeed's own files, one or more a process
-        trainer.json          step, tokens, fingerprints, layout, hash of the next batch
-        COMPLETE              written last: size and SHA-256 of every other file
+        state/rank_00000.safetensors the pieces of that process, fp32
+        index.json                   which piece of which tensor lies where
+        trainer.json                 step, tokens, fingerprints, layout, hash of the next batch
+        COMPLETE                     written last: size and SHA-256 of every other file
 
 A checkpoint is written under a temporary name and renamed when COMPLETE is on disk, so a directory that bears the
-name of a step is whole, unless something damaged it later: that, the checksums find. DeepSpeed's own `latest` file is
-not used: it names checkpoints that another process has not finished. Cost of a check: reading the files once.
+name of a step is whole, unless something damaged it later: that, the checksums find (`trainer.checkpoint.seal`).
 """
 
 import json
 import os
 import shutil
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline import storage
+from trainer.checkpoint.seal import COMPLETE, STATE, checkpoint_name, damage, files_of, write_seal
 
-COMPLETE = "COMPLETE"
 LATEST = "latest"
-STATE = "trainer.json"
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
 _PREFIX = "step_"
 
 
-def checkpoint_name(step: int) -> str:
-    """Directory name of the checkpoint after `step` steps."""
-    return f"{_PREFIX}{step:08d}"
-
-
-def temporary_directory(checkpoints: Path, step: int) -> Path:
-    """Where a checkpoint is written before it is whole."""
-    return checkpoints / f"{_TEMPORARY}{checkpoint_name(step)}"
+def temporary_directory(checkpoints: Path, step: int, attempt: str = "0") -> Path:
+    """Where a checkpoint is written before it is whole; each attempt has a place of its own."""
+    return checkpoints / f"{TEMPORARY}{checkpoint_name(step)}-{attempt}"
 
 
 def list_checkpoints(checkpoints: Path) -> list[Path]:
     """The checkpoints that bear a step's name, newest first."""
-    return sorted((path for path in checkpoints.glob(f"{_PREFIX}*") if path.is_dir()), reverse=True)
+    found = {path: step_of(path.name) for path in checkpoints.glob(f"{_PREFIX}*") if path.is_dir()}
+    return sorted((path for path, step in found.items() if step is not None), key=lambda path: -(found[path] or 0))
 
 
-def publish(temporary: Path, step: int) -> Path:
-    """Seal a written checkpoint: checksums, COMPLETE, rename, `latest`. Returns its directory."""
+def step_of(name: str) -> int | None:
+    """The step that a checkpoint's directory is named by; None for other names."""
+    number = name.removeprefix(_PREFIX)
+    return int(number) if number.isdecimal() and checkpoint_name(int(number)) == name else None
+
+
+def is_permanent(step: int, keep_every: int) -> bool:
+    """Whether a checkpoint is kept for ever."""
+    return keep_every > 0 and step % keep_every == 0
+
+
+def publish(temporary: Path, step: int, known: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
+    """Seal a written checkpoint: checksums, COMPLETE, rename, `latest`. Returns its directory.
+
+    `known` has size and sha256 of files that were hashed when they were written, and flushed; others are read.
+    """
     checkpoints = temporary.parent
-    files = {
-        str(path.relative_to(temporary)): {"size": path.stat().st_size, "sha256": storage.sha256_of(str(path))}
-        for path in _files(temporary)
-    }
-    for name in files:
-        _flush(temporary / name)
-    storage.write_json(str(temporary / COMPLETE), {"files": files})
-    _flush(temporary)
+    files: dict[str, Mapping[str, Any]] = dict(known or {})
+    for name in files_of(temporary):
+        if name not in files:
+            path = temporary / name
+            files[name] = {"size": path.stat().st_size, "sha256": storage.sha256_of(str(path))}
+            flush(path)
+    for folder in {(temporary / name).parent for name in files} - {temporary}:
+        flush(folder)
+    write_seal(temporary, step, files)
+    flush(temporary)
     final = checkpoints / checkpoint_name(step)
     if final.exists():
-        _remove(final)
+        remove(final)
     temporary.rename(final)
-    _flush(checkpoints)
+    flush(checkpoints)
     with storage.write_atomically(str(checkpoints / LATEST)) as file:
         file.write(final.name.encode() + b"\n")
+    flush(checkpoints)
     return final
-
-
-def damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, or None when every file is as it was written."""
-    try:
-        files = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))["files"]
-    except FileNotFoundError:
-        return f"{COMPLETE} is missing"
-    except (ValueError, KeyError, TypeError):
-        return f"{COMPLETE} is not readable"
-    for name, expected in files.items():
-        path = checkpoint / name
-        if not path.exists():
-            return f"{name} is missing"
-        size = path.stat().st_size
-        if size != expected["size"]:
-            return f"{name} has {size} bytes instead of {expected['size']}"
-        if storage.sha256_of(str(path)) != expected["sha256"]:
-            return f"{name} has other content than was written"
-    return None
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
     """The content of trainer.json."""
-    state: dict[str, Any] = storage.read_json(str(checkpoint / STATE))
+    state: dict[str, Any] = json.loads((checkpoint / STATE).read_bytes())
     return state
 
 
-def prune(checkpoints: Path, keep: int) -> None:
-    """Remove all but the newest checkpoints, and what killed processes left."""
-    for path in list_checkpoints(checkpoints)[keep:]:
-        _remove(path)
-    remove_temporary(checkpoints)
+def prune(checkpoints: Path, keep_last: int, keep_every: int = 0, spare: Container[str] = ()) -> list[Path]:
+    """Remove all but the newest `keep_last` checkpoints, the permanent ones and those named in `spare`.
+
+    Returns those removed.
+    """
+    removed = []
+    for path in list_checkpoints(checkpoints)[keep_last:]:
+        step = step_of(path.name)
+        if step is not None and not is_permanent(step, keep_every) and path.name not in spare:
+            remove(path)
+            removed.append(path)
+    return removed
 
 
 def remove_temporary(checkpoints: Path) -> None:
-    """Remove unfinished checkpoints."""
-    for path in checkpoints.glob(f"{_TEMPORARY}*"):
+    """Remove what killed processes left: unfinished and half removed checkpoints."""
+    for path in checkpoints.glob(f"{TEMPORARY}*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def _remove(checkpoint: Path) -> None:
+def remove(checkpoint: Path) -> None:
     """A name first, then the files: half a removed checkpoint must not look like a whole one."""
-    going = checkpoint.with_name(f"{_TEMPORARY}removed-{checkpoint.name}")
+    going = checkpoint.with_name(f"{TEMPORARY}removed-{checkpoint.name}")
+    shutil.rmtree(going, ignore_errors=True)
     checkpoint.rename(going)
     shutil.rmtree(going)
 
 
-def _files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.rglob("*") if path.is_file() and path.name != COMPLETE)
-
-
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have a file or folder reach the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+__all__ = ["COMPLETE", "LATEST", "STATE", "checkpoint_name", "damage"]

@@ -52,7 +52,7 @@ def save_checkpoint(
             {
                 "format_version": FORMAT_VERSION,
                 **asdict(progress),
-                "samples": progress.step * inputs.rows_per_step,
+                "samples": inputs.batches.samples_before(progress.step),
                 "identity": inputs.identity,
                 "layout": layout_of(engine),
                 "next_batch": next_batch,

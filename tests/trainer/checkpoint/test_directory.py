@@ -53,7 +53,8 @@ def test_only_the_newest_are_kept_and_unfinished_ones_go(tmp_path: Path) -> None
     for step in (5, 40, 300):
         on_disk.publish(written(tmp_path, step), step)
     written(tmp_path, 301)
-    on_disk.prune(tmp_path, keep=2)
+    on_disk.prune(tmp_path, keep_last=2)
+    on_disk.remove_temporary(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "step_00000040", "step_00000300"]
 
 
