@@ -175,7 +175,7 @@ def _run_plain(job: TrainingJob) -> dict[str, Any]:
     model = build_model(inputs.shape, job.seed)
     optimizer = build_optimizer(model, job.settings.optimizer)
     mixed = choose_precision(job.settings.precision, "cpu") == "bf16"
-    order = SampleOrder(inputs.data.train.rows, inputs.rows_per_step, job.seed)
+    order = SampleOrder(inputs.data.train.rows, inputs.batches, job.seed)
     speeds, losses, cpu_seconds = [], [], []
     for step in range(inputs.steps):
         started = time.perf_counter()

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
+from trainer.batch_ramp import BatchRamp
 from trainer.data.batch import TrainingData
 from trainer.data.mixed_rows import plan_run
 from trainer.data.mixture import MixtureOrder, MixturePlan
@@ -56,7 +57,8 @@ class Inputs:
     job: TrainingJob
     data: TrainingData
     shape: ModelShape
-    rows_per_step: int
+    batches: BatchRamp
+    """Rows of each step."""
     steps: int
     identity: dict[str, Any]
     """Name -> value of all that the result depends on."""
@@ -66,8 +68,8 @@ class Inputs:
     def order(self) -> SampleOrder | MixtureOrder:
         """Which rows each step sees."""
         if self.plan is None or len(self.plan.shares) == 1:
-            return SampleOrder(self.data.train.rows, self.rows_per_step, self.job.seed)
-        return MixtureOrder(self.plan, self.rows_per_step, self.job.seed)
+            return SampleOrder(self.data.train.rows, self.batches, self.job.seed)
+        return MixtureOrder(self.plan, self.batches, self.job.seed)
 
     @property
     def fingerprint(self) -> str:
@@ -85,7 +87,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
         raise UserError(f"{job.tokens} has no row in one of its splits: give it more data")
     shape = _shape(job, data)
     try:
-        rows_per_step = job.settings.rows_per_step(data.context_length)
+        batches = job.settings.batches(data.context_length)
         steps = job.settings.total_steps(data.train.rows, data.context_length)
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -96,7 +98,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
         "kind": job.kind,
         "seed": job.seed,
         "steps": steps,
-        "rows_per_step": rows_per_step,
+        "rows_per_step": batches.rows_per_step,
         **_flat("settings", settings),
         **_flat("model", shape.model_dump(mode="json", exclude={"preset"})),
         "data": data.fingerprint,
@@ -105,7 +107,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
     }
     if plan is not None and len(plan.shares) > 1:
         identity |= {f"mixture.{share.name}": share.drawn for share in plan.shares}
-    return Inputs(job, data, shape, rows_per_step, steps, identity, plan)
+    return Inputs(job, data, shape, batches, steps, identity, plan)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -115,7 +115,8 @@ class TrainingLoop:
         loss, stops = self.ranks.sum([local_loss, float(self.stop.asked)])
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss} at step {step + 1}: lower optimizer.lr or raise schedule.warmup_steps")
-        rate = learning_rate(self.settings.schedule, self.settings.optimizer.lr, step, self.inputs.steps)
+        inputs, settings = self.inputs, self.settings
+        rate = learning_rate(settings.schedule, settings.optimizer.lr, step, inputs.steps, inputs.batches)
         gradient_norm = self.engine.step(rate)
         if not math.isfinite(gradient_norm):
             raise UserError(f"the gradient's norm is {gradient_norm} at step {step + 1}: lower optimizer.lr")
@@ -123,8 +124,9 @@ class TrainingLoop:
 
     def _micro_batches(self, step: int) -> list[Batch]:
         layout, source = self.engine.layout, self.data.train
-        rows = source.arranged(self.order.sample_ids(step)[layout.rows_of(self.ranks.rank)])
-        return [source.batch(rows[piece]) for piece in layout.micro_batches()]
+        ids = self.order.sample_ids(step)
+        rows = source.arranged(ids[layout.rows_of(self.ranks.rank, len(ids))])
+        return [source.batch(rows[piece]) for piece in layout.micro_batches(len(ids))]
 
     def _digest(self, step: int) -> str:
         """Hash of the whole global batch of a step."""

@@ -91,11 +91,11 @@ def plan_run(settings: PretrainSettings, own: str) -> RunData:
     context_length = datasets[0].context_length
     splits = [dataset.split(TRAIN) for dataset in datasets]
     try:
-        rows_per_step = settings.rows_per_step(context_length)
+        batches = settings.batches(context_length)
         steps = settings.total_steps(sum(split["rows"] for split in splits), context_length)
     except ValueError as error:
         raise UserError(str(error)) from None
-    plan = plan_mixture(mixture, splits, steps, rows_per_step, context_length)
+    plan = plan_mixture(mixture, splits, batches.samples_before(steps), batches.rows_per_step, context_length)
     return RunData(settings, mixture, datasets, plan)
 
 

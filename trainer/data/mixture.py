@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import UserError
-from trainer.data.order import permute, row_of
+from trainer.batch_ramp import BatchRamp
+from trainer.data.order import permute, positions_of, row_of
 from trainer.seeds import seed_of
 from trainer.settings import MixtureDataset
 
@@ -87,7 +88,7 @@ class MixturePlan:
 def plan_mixture(
     mixture: Sequence[MixtureDataset],
     splits: Sequence[dict[str, Any]],
-    steps: int,
+    rows: int,
     rows_per_step: int,
     context_length: int,
 ) -> MixturePlan:
@@ -96,22 +97,22 @@ def plan_mixture(
     Args:
         mixture: The datasets as the recipe names them.
         splits: What each dataset's manifest says of its training split.
-        steps: Of the run.
-        rows_per_step: Rows that a step takes.
+        rows: Of the run, over all steps.
+        rows_per_step: Rows that a full step takes.
         context_length: Tokens of a row.
 
     Raises:
         UserError: budgets are more than the run, or fill it only partly; a dataset would be gone through more often
             than it may, or give too few rows to be spread.
     """
-    drawn = _drawn(mixture, steps * rows_per_step, rows_per_step, context_length)
+    drawn = _drawn(mixture, rows, rows_per_step, context_length)
     shares = []
     for entry, split, count in zip(mixture, splits, drawn, strict=True):
         sources = {name: int(found["tokens"]) for name, found in split.get("sources", {}).items()}
         share = Share(entry.name, int(split["rows"]), count, sources or {entry.name: int(split["target_tokens"])})
-        if not count or count * LARGEST_BLOCK < steps * rows_per_step:
+        if not count or count * LARGEST_BLOCK < rows:
             raise UserError(
-                f"pretrain.mixture: {entry.name} would give {count:,} of {steps * rows_per_step:,} rows, too few to be "
+                f"pretrain.mixture: {entry.name} would give {count:,} of {rows:,} rows, too few to be "
                 "spread evenly: raise its weight or budget, or leave it out"
             )
         if share.epochs > entry.max_epochs:
@@ -140,9 +141,11 @@ def apportion(seats: int, weights: Sequence[Fraction | int]) -> list[int]:
 class MixtureOrder:
     """The order in which a run draws rows from datasets whose rows are numbered one dataset behind the other."""
 
-    def __init__(self, plan: MixturePlan, rows_per_step: int, seed: int) -> None:
+    def __init__(self, plan: MixturePlan, batches: BatchRamp | int, seed: int) -> None:
+        """`batches`: how many rows each step takes; a number: so many each."""
         shares = plan.shares
-        self.rows_per_step, self.seed = rows_per_step, seed
+        self.batches = BatchRamp(batches) if isinstance(batches, int) else batches
+        self.seed = seed
         self._sizes = [share.rows for share in shares]
         self._drawn = [share.drawn for share in shares]
         self._first = np.cumsum([0, *self._sizes]).tolist()
@@ -152,12 +155,13 @@ class MixtureOrder:
         self._seeds = [seed] if len(shares) == 1 else [seed_of(seed, "dataset", share.name) for share in shares]
         self._block = lru_cache(maxsize=2)(self._make_block)
 
-    def sample_ids(self, step: int) -> npt.NDArray[np.int64]:
-        """[rows_per_step] the rows of the global batch of this step (the first is 0).
+    def sample_ids(self, step: int, skipped: int = 0) -> npt.NDArray[np.int64]:
+        """[rows of the step] the rows of the global batch of this step (the first is 0).
 
-        Behind the end of the run it begins again, each dataset with the row after its last.
+        Behind the end of the run it begins again, each dataset with the row after its last. `skipped` rows of the
+        order, left out before this step, are never seen.
         """
-        positions = np.arange(step * self.rows_per_step, (step + 1) * self.rows_per_step, dtype=np.int64)
+        positions = positions_of(self.batches, step, skipped)
         laps, places = np.divmod(positions, self._rows)
         blocks = places // self._block_rows
         ids = np.empty_like(positions)

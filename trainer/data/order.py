@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from trainer.batch_ramp import BatchRamp
 from trainer.seeds import seed_of
 
 ROUNDS = 6
@@ -19,18 +20,26 @@ ROUNDS = 6
 class SampleOrder:
     """The order in which a run goes through its rows, epoch after epoch."""
 
-    def __init__(self, rows: int, rows_per_step: int, seed: int) -> None:
+    def __init__(self, rows: int, batches: BatchRamp | int, seed: int) -> None:
+        """`batches`: how many rows each step takes; a number: so many each."""
         if rows < 1:
             raise ValueError("there is no row to train on")
-        self.rows, self.rows_per_step, self.seed = rows, rows_per_step, seed
+        self.rows, self.seed = rows, seed
+        self.batches = BatchRamp(batches) if isinstance(batches, int) else batches
 
-    def sample_ids(self, step: int) -> npt.NDArray[np.int64]:
-        """[rows_per_step] the rows of the global batch of this step (the first is 0).
+    def sample_ids(self, step: int, skipped: int = 0) -> npt.NDArray[np.int64]:
+        """[rows of the step] the rows of the global batch of this step (the first is 0).
 
-        A batch may reach over the end of an epoch; each epoch still has every row exactly once.
+        A batch may reach over the end of an epoch; each epoch still has every row exactly once. `skipped` rows of the
+        order, left out before this step, are never seen.
         """
-        positions = np.arange(step * self.rows_per_step, (step + 1) * self.rows_per_step, dtype=np.int64)
-        return row_of(positions, self.rows, self.seed)
+        return row_of(positions_of(self.batches, step, skipped), self.rows, self.seed)
+
+
+def positions_of(batches: BatchRamp, step: int, skipped: int = 0) -> npt.NDArray[np.int64]:
+    """[rows of the step] the places in the run's order that a step takes, after `skipped` that were left out."""
+    first, end = batches.samples_before(step), batches.samples_before(step + 1)
+    return np.arange(first + skipped, end + skipped, dtype=np.int64)
 
 
 def row_of(positions: npt.NDArray[np.int64], rows: int, seed: int) -> npt.NDArray[np.int64]:

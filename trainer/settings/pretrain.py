@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from trainer.batch_ramp import BatchRamp
 from trainer.settings.base import Settings
 from trainer.settings.optimizer import BatchRampSettings
 from trainer.settings.training import TrainingSettings
@@ -56,6 +57,15 @@ class PretrainSettings(TrainingSettings):
     random order."""
 
     @model_validator(mode="after")
+    def _check_batch_ramp(self) -> Self:
+        if self.batch_ramp is not None and self.batch_ramp.start_tokens > self.global_batch_tokens:
+            raise ValueError(
+                f"batch_ramp.start_tokens {self.batch_ramp.start_tokens} is above global_batch_tokens "
+                f"{self.global_batch_tokens}: a ramp only grows"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_mixture(self) -> Self:
         names = [dataset.name for dataset in self.mixture]
         if len(set(names)) < len(names):
@@ -73,19 +83,34 @@ class PretrainSettings(TrainingSettings):
 
     def rows_per_step(self, context_length: int) -> int:
         """Rows in one step; raises ValueError when the batch is no whole number of rows."""
-        if self.global_batch_tokens % context_length:
-            nearest = max(1, round(self.global_batch_tokens / context_length)) * context_length
-            raise ValueError(
-                f"global_batch_tokens {self.global_batch_tokens} is no multiple of the context length "
-                f"{context_length}; the nearest is {nearest}"
-            )
-        return self.global_batch_tokens // context_length
+        return _rows("global_batch_tokens", self.global_batch_tokens, context_length)
+
+    def batches(self, context_length: int) -> BatchRamp:
+        """Rows of each step; raises ValueError when one is no whole number of rows."""
+        full, ramp = self.rows_per_step(context_length), self.batch_ramp
+        if ramp is None:
+            return BatchRamp(full)
+        return BatchRamp(
+            full,
+            start=_rows("batch_ramp.start_tokens", ramp.start_tokens, context_length),
+            over=ramp.over_tokens // context_length,
+            increment=_rows("batch_ramp.increment_tokens", ramp.increment_tokens or ramp.start_tokens, context_length),
+        )
 
     def total_steps(self, rows: int, context_length: int) -> int:
         """Optimizer steps of the whole run on a dataset of `rows` rows."""
         if self.tokens is not None:
-            return max(1, self.tokens // self.global_batch_tokens)
+            return max(1, self.batches(context_length).steps_within(self.tokens // context_length))
         if self.steps is None and self.epochs is None and self.has_only_budgets:
             budgets = sum(dataset.tokens or 0 for dataset in self.mixture)
-            return max(1, budgets // self.global_batch_tokens)
+            return max(1, self.batches(context_length).steps_within(budgets // context_length))
         return super().total_steps(rows, context_length)
+
+
+def _rows(key: str, tokens: int, context_length: int) -> int:
+    if tokens % context_length:
+        nearest = max(1, round(tokens / context_length)) * context_length
+        raise ValueError(
+            f"{key} {tokens} is no multiple of the context length {context_length}; the nearest is {nearest}"
+        )
+    return tokens // context_length

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from trainer.batch_ramp import BatchRamp
 from trainer.settings.base import Settings
 from trainer.settings.logging import ProfileSettings, WandbSettings
 from trainer.settings.optimizer import AdamWSettings, OptimizerSettings, ScheduleSettings
@@ -121,12 +122,16 @@ class TrainingSettings(Settings):
         """Rows of the token dataset in one optimizer step, over all processes."""
         raise NotImplementedError
 
+    def batches(self, context_length: int) -> BatchRamp:
+        """Rows of each step; raises ValueError when one is no whole number of rows."""
+        return BatchRamp(self.rows_per_step(context_length))
+
     def total_steps(self, rows: int, context_length: int) -> int:
         """Optimizer steps of the whole run on a dataset of `rows` rows."""
         if self.steps is not None:
             return self.steps
         epochs = 1.0 if self.epochs is None else self.epochs
-        return max(1, int(epochs * rows / self.rows_per_step(context_length)))
+        return max(1, self.batches(context_length).steps_within(int(epochs * rows)))
 
 
 OWNED_DEEPSPEED_KEYS = frozenset(

@@ -128,7 +128,7 @@ def test_seats_are_given_out_in_proportion_to_less_than_one(seats: int, weights:
 def planned(*entries: dict[str, Any], rows: tuple[int, ...] = (100, 100), steps: int = 10) -> list[int]:
     mixture = [MixtureDataset(name=f"d{place}", **entry) for place, entry in enumerate(entries)]
     splits = [{"rows": count, "target_tokens": count * CONTEXT} for count in rows]
-    return [share.drawn for share in plan_mixture(mixture, splits, steps, 10, CONTEXT).shares]
+    return [share.drawn for share in plan_mixture(mixture, splits, 10 * steps, 10, CONTEXT).shares]
 
 
 def test_weights_divide_the_run() -> None:
@@ -174,7 +174,7 @@ def test_the_table_tells_tokens_by_dataset_and_source_with_epochs() -> None:
         {"rows": 200, "target_tokens": 2000, "sources": {"books": {"tokens": 2000}}},
     ]
     mixture = [MixtureDataset(name="a", weight=1), MixtureDataset(name="b", weight=3)]
-    table = plan_mixture(mixture, splits, 40, 10, CONTEXT).table()
+    table = plan_mixture(mixture, splits, 400, 10, CONTEXT).table()
     assert [(line["dataset"], line["source"], line["tokens"], line["epochs"]) for line in table] == [
         ("a", "code", 200, 2.0),
         ("a", "web", 800, 2.0),
