@@ -47,6 +47,7 @@ def run_ranks(world: int, function: Callable[..., Any], *args: Any, timeout: flo
     group of all. Raises RankFailure with the first traceback, or with where each rank stood after `timeout` seconds;
     no rank is left running.
     """
+    __tracebackhide__ = True
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.parallel.preload"])
     # Plain pickle: multiprocessing's own would share tensors' memory between processes that come and go.
@@ -81,6 +82,7 @@ class _Rank:
 
 
 def _gather(running: list[_Rank], timeout: float) -> list[Any]:
+    __tracebackhide__ = True
     end = time.monotonic() + timeout
     waiting = {item.connection: item for item in running}
     results: dict[int, Any] = {}
