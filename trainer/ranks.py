@@ -43,15 +43,29 @@ class Ranks:
         distributed.broadcast_object_list(held, src=0, device=self.device)
         return held[0]
 
+    def from_all(self, value: Any) -> list[Any]:
+        """What each process gives, in the order of ranks."""
+        gathered: list[Any] = [None] * self.world
+        distributed.all_gather_object(gathered, value)
+        return gathered
 
-def join_ranks(device_type: str) -> Ranks:
-    """Meet the other processes of the run, as RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say."""
+
+def join_ranks(device_type: str, store: distributed.Store | None = None, timeout: timedelta = TIMEOUT) -> Ranks:
+    """Meet the other processes of the run, as RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say.
+
+    `store` is where they have met already; `timeout` is that of every later message.
+    """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device(device_type, local_rank) if device_type == "cuda" else torch.device(device_type)
     if device_type == "cuda":
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
-        distributed.init_process_group("nccl" if device_type == "cuda" else "gloo", timeout=TIMEOUT)
+        rank, world = int(os.environ.get("RANK", "-1")), int(os.environ.get("WORLD_SIZE", "-1"))
+        backend = "nccl" if device_type == "cuda" else "gloo"
+        if store is None:
+            distributed.init_process_group(backend, timeout=timeout)
+        else:
+            distributed.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     return Ranks(distributed.get_rank(), distributed.get_world_size(), device)
 
 
