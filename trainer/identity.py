@@ -1,8 +1,8 @@
 """What a run's result depends on, and what differs between two runs.
 
 Everything that changes the maths is in; what changes only speed, logging or safety is not, so it may be changed
-between an interruption and the resume. The layout (processes, ZeRO stage, precision) does not change the maths but
-the rounding; checkpoints record it beside the identity.
+between an interruption and the resume: `trainer.changes` says of each key what it is. The layout (processes, ZeRO
+stage, precision) does not change the maths but the rounding; checkpoints record it beside the identity.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.batch_ramp import BatchRamp
+from trainer.changes import NOT_IN_IDENTITY, flat
 from trainer.data.batch import TrainingData
 from trainer.data.mixed_rows import plan_run
 from trainer.data.mixture import MixtureOrder, MixturePlan
@@ -21,33 +22,6 @@ from trainer.settings import ModelShape, PretrainSettings
 
 CODE_VERSION = 1
 """Raised when the same settings give other weights than before."""
-
-_WITHOUT_EFFECT = frozenset(
-    {
-        "micro_batch_size",
-        "threads_per_process",
-        "parallel",
-        "zero",
-        "precision",
-        "validation_every",
-        "validation_rows",
-        "checkpoint_every",
-        "keep_last",
-        "sample_every",
-        "sample_prompts",
-        "log_every",
-        "data",
-        "max_bad_fraction",
-        "mixture",
-        "shard_cache",
-        "shard_cache_bytes",
-    }
-)
-"""Settings that do not change what is learned. A finetuning file and the datasets of a mixture are represented by the
-fingerprints of their content, a mixture by the rows that are drawn from each."""
-
-_LENGTH = frozenset({"steps", "epochs", "tokens", "global_batch_tokens", "batch_size"})
-"""Settings whose effect is in the derived number of steps and rows."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +65,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
         steps = job.settings.total_steps(data.train.rows, data.context_length)
     except ValueError as error:
         raise UserError(str(error)) from None
-    settings = job.settings.model_dump(mode="json", exclude=set(_WITHOUT_EFFECT | _LENGTH))
+    settings = job.settings.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))
     weights = storage.sha256_of(str(job.initial_weights / "weights.safetensors")) if job.initial_weights else None
     identity = {
         "code_version": CODE_VERSION,
@@ -99,8 +73,8 @@ def open_inputs(job: TrainingJob) -> Inputs:
         "seed": job.seed,
         "steps": steps,
         "rows_per_step": batches.rows_per_step,
-        **_flat("settings", settings),
-        **_flat("model", shape.model_dump(mode="json", exclude={"preset"})),
+        **flat("settings", settings),
+        **flat("model", shape.model_dump(mode="json", exclude={"preset"})),
         "data": data.fingerprint,
         "tokenizer": data.tokenizer_fingerprint,
         "initial_weights": weights,
@@ -160,11 +134,3 @@ def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
 
 def _weights_of(shape: ModelShape) -> dict[str, Any]:
     return shape.model_dump(exclude={"preset", "dropout", "initial_std"})
-
-
-def _flat(prefix: str, values: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{prefix}.{key}"
-        flat |= _flat(name, value) if isinstance(value, dict) else {name: value}
-    return flat

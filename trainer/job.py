@@ -31,6 +31,9 @@ class TrainingJob(Settings):
     """A finished `model/` directory to start from. None: random weights."""
     seed: int = Field(default=0, ge=0)
     """Drives initial weights, data order and dropout."""
+    allow: tuple[str, ...] = ()
+    """Settings that may differ from those the run's last checkpoint was made with, though they change what is learned:
+    parts of names such as `lr` or `schedule`, or `all`."""
 
     @field_validator("settings", mode="wrap")
     @classmethod

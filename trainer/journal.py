@@ -53,6 +53,13 @@ class Journal:
         self._append(EVENTS, {"event": kind, "time": round(time.time(), 3), **details})
         self._emit(kind, details)
 
+    def messages(self, kind: str) -> list[str]:
+        """The messages of all events of a kind, of earlier starts too."""
+        path = self._directory / EVENTS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        events = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        return [str(event.get("message", "")) for event in events if event.get("event") == kind]
+
     def _append(self, name: str, line: dict[str, Any]) -> None:
         if self._active:
             with (self._directory / name).open("a", encoding="utf-8") as file:

@@ -26,7 +26,8 @@ from trainer.ranks import Ranks
 from trainer.schedule import learning_rate
 from trainer.seeds import seed_of
 from trainer.validation import Validation, validate
-from trainer.watch import StopRequest
+from trainer.watch.heartbeat import SILENT, Heartbeat
+from trainer.watch.signals import StopRequest
 
 Sampler = Callable[[GPT, str], str]
 """Continues a prompt with a model; deterministic, since with ZeRO-3 all processes must run it alike."""
@@ -52,9 +53,10 @@ class TrainingLoop:
         journal: Journal,
         stop: StopRequest,
         sampler: Sampler | None = None,
+        heartbeat: Heartbeat = SILENT,
     ) -> None:
         self.inputs, self.engine, self.ranks = inputs, engine, ranks
-        self.journal, self.stop, self.sampler = journal, stop, sampler
+        self.journal, self.stop, self.sampler, self.heartbeat = journal, stop, sampler, heartbeat
         self.settings, self.data = inputs.job.settings, inputs.data
         self.order = inputs.order()
         self.batches = Prefetcher(self._micro_batches, inputs.steps)
@@ -91,7 +93,9 @@ class TrainingLoop:
             if asked_to_stop and done < steps:
                 self.batches.close()
                 self._save()
-                self.journal.event("stop", step=done, message=f"asked to stop: saved after step {done} of {steps}")
+                reason = self.stop.reason or "by another process"
+                message = f"asked to stop ({reason}): saved after step {done} of {steps}"
+                self.journal.event("stop", step=done, message=message)
                 return Outcome(self.progress, None)
             if _is_due(done, settings.validation_every) and done < steps:
                 self._validate(settings.validation_rows)
@@ -107,14 +111,17 @@ class TrainingLoop:
     def _step(self, step: int) -> tuple[float, float, float, int, bool]:
         """One optimizer step; returns loss sum, gradient norm, learning rate, valid tokens, and whether to stop."""
         torch.manual_seed(seed_of(self.inputs.job.seed, "dropout", step, self.ranks.rank))
+        self.heartbeat.enter("data", step)
         batches = self.batches.get(step)
         (valid,) = self.ranks.sum([sum(batch.valid_tokens for batch in batches)])
         if valid == 0:
             raise UserError(f"step {step + 1}: no token of the batch counts for the loss; check the data's masks")
+        self.heartbeat.enter("gradient", step)
         local_loss = self.engine.compute_gradient(batches, int(valid))
         loss, stops = self.ranks.sum([local_loss, float(self.stop.asked)])
         if not math.isfinite(loss):
             raise UserError(f"the loss is {loss} at step {step + 1}: lower optimizer.lr or raise schedule.warmup_steps")
+        self.heartbeat.enter("update", step)
         inputs, settings = self.inputs, self.settings
         rate = learning_rate(settings.schedule, settings.optimizer.lr, step, inputs.steps, inputs.batches)
         gradient_norm = self.engine.step(rate)
@@ -133,13 +140,14 @@ class TrainingLoop:
         return self.data.train.batch(self.order.sample_ids(step)).digest()
 
     def _resume(self) -> None:
+        self.heartbeat.enter("load", 0)
         progress = load_checkpoint(
             self.checkpoints,
             self.engine,
             self.ranks,
             self.inputs,
             self._digest,
-            warn=lambda message: self.journal.event("warning", message=message),
+            tell=lambda kind, message: self.journal.event(kind, message=message),
         )
         if progress is not None:
             self.progress, self._saved_step = progress, progress.step
@@ -153,6 +161,7 @@ class TrainingLoop:
     def _save(self) -> None:
         if self._saved_step == self.progress.step:
             return
+        self.heartbeat.enter("save", self.progress.step)
         started = time.perf_counter()
         digest = self._digest(self.progress.step) if self.ranks.is_first else ""
         path = save_checkpoint(self.checkpoints, self.engine, self.ranks, self.inputs, self.progress, digest)
@@ -161,11 +170,15 @@ class TrainingLoop:
         self.journal.event("checkpoint", step=self.progress.step, path=str(path), seconds=seconds)
 
     def _validate(self, limit: int | None) -> Validation:
-        found = validate(self.engine, self.ranks, self.data.validation, limit)
+        found = validate(self.engine, self.ranks, self.data.validation, limit, self._beat)
         self.journal.validation(step=self.progress.step, **found.as_line())
         return found
 
+    def _beat(self) -> None:
+        self.heartbeat.enter("validation", self.progress.step)
+
     def _write_samples(self) -> None:
+        self.heartbeat.enter("samples", self.progress.step)
         takes_part = self.ranks.is_first or self.engine.layout.zero == 3
         if self.sampler is None or not takes_part:
             return

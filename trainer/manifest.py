@@ -39,7 +39,8 @@ def put_aside_superseded(inputs: Inputs) -> Path | None:
     """Move a finished run of other settings or data to superseded/<fingerprint>, without its checkpoints.
 
     Returns where it went, or None when there was none. An unfinished run is left alone: its checkpoints refuse to go
-    on with other settings.
+    on with other settings. Where the job allows changes the finished run is to be continued: its checkpoints and curves
+    stay.
     """
     directory = inputs.job.directory
     manifest = read_manifest(directory)
@@ -48,8 +49,12 @@ def put_aside_superseded(inputs: Inputs) -> Path | None:
     aside = directory / "superseded" / str(manifest["fingerprint"])[:12]
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
-    for name in _OF_A_FINISHED_RUN:  # the manifest goes last: an interrupted move is done again
+    names: tuple[str, ...] = _OF_A_FINISHED_RUN
+    if inputs.job.allow:
+        names = (MODEL, MANIFEST)
+    else:
+        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    for name in names:  # the manifest goes last: an interrupted move is done again
         if (directory / name).exists():
             (directory / name).rename(aside / name)
     return aside

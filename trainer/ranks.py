@@ -50,10 +50,10 @@ class Ranks:
         return gathered
 
 
-def join_ranks(device_type: str, store: distributed.Store | None = None, timeout: timedelta = TIMEOUT) -> Ranks:
+def join_ranks(device_type: str, store: Any = None, timeout: timedelta = TIMEOUT) -> Ranks:
     """Meet the other processes of the run, as RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say.
 
-    `store` is where they have met already; `timeout` is that of every later message.
+    `store` is where they have met already (None: nowhere); `timeout` is that of every later message.
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     device = torch.device(device_type, local_rank) if device_type == "cuda" else torch.device(device_type)

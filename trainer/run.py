@@ -10,7 +10,6 @@ from trainer.devices import count_cores
 from trainer.engine import TrainingEngine
 from trainer.export.weights import load_weights, write_model
 from trainer.identity import Inputs
-from trainer.job import TrainingJob
 from trainer.journal import Journal
 from trainer.loop import Sampler, TrainingLoop
 from trainer.manifest import MANIFEST, MODEL, finished_manifest
@@ -20,10 +19,11 @@ from trainer.model.init import build_model
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.precision import choose_precision
 from trainer.ranks import Ranks
-from trainer.watch import StopRequest
+from trainer.watch.heartbeat import SILENT, Heartbeat
+from trainer.watch.signals import StopRequest
 
 
-def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest) -> bool:
+def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest, heartbeat: Heartbeat = SILENT) -> bool:
     """Train, or continue training, until the model is written; False when asked to stop before.
 
     Raises UserError for everything that the user can put right.
@@ -32,10 +32,7 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest) -
         return True
     job, settings = inputs.job, inputs.job.settings
     layout = plan_layout(
-        settings.model_copy(update={"parallel": settings.parallel.model_copy(update={"data": _copies(job, ranks)})}),
-        inputs.data.context_length,
-        gpus=0,
-        cores=count_cores(),
+        settings, inputs.data.context_length, gpus=0, cores=count_cores(), model=inputs.shape, devices=ranks.world
     )
     if layout.tensor * layout.pipeline > 1:
         raise UserError("parallel.tensor and parallel.pipeline above 1 are not yet supported in this version")
@@ -45,10 +42,13 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest) -
     precision = choose_precision(settings.precision, ranks.device.type)
     engine = TrainingEngine(model, settings, layout, precision, ranks)
     journal.event("start", **_describe(inputs, layout, precision, engine))
-    loop = TrainingLoop(inputs, engine, ranks, journal, stop, _sampler(inputs))
+    loop = TrainingLoop(inputs, engine, ranks, journal, stop, _sampler(inputs), heartbeat)
     outcome = loop.run()
     if outcome.validation is None:
         return False
+    if outcome.progress.step != inputs.steps:
+        raise RuntimeError(f"the loop ended after {outcome.progress.step} of {inputs.steps} planned steps")
+    heartbeat.enter("end", inputs.steps)
     write_model(job.directory / MODEL, engine, ranks, job.tokenizer)
     if ranks.is_first:
         manifest = {
@@ -61,23 +61,13 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest) -
             "precision": precision,
             "processes": layout.world,
             **outcome.validation.as_line(),
+            "changes": journal.messages("allowed"),
             "identity": inputs.identity,
         }
         storage.write_json(str(job.directory / MANIFEST), manifest)
         journal.event("done", **{key: value for key, value in manifest.items() if key != "identity"})
     ranks.barrier()
     return True
-
-
-def _copies(job: TrainingJob, ranks: Ranks) -> int:
-    parallel = job.settings.parallel
-    share = parallel.tensor * parallel.pipeline
-    copies = max(1, ranks.world // share)
-    if parallel.data not in (None, copies):
-        raise UserError(
-            f"parallel.data is {parallel.data}, but {ranks.world} processes were started: start {parallel.data * share}"
-        )
-    return copies
 
 
 def _describe(inputs: Inputs, layout: Layout, precision: str, engine: TrainingEngine) -> dict[str, Any]:

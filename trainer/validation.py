@@ -5,6 +5,7 @@ End-of-text targets cost bits and bring no bytes. On a part of the rows the byte
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,12 +32,22 @@ class Validation:
         return {"validation_loss": self.loss, "bits_per_byte": self.bits_per_byte, "validation_tokens": self.tokens}
 
 
-def validate(engine: TrainingEngine, ranks: Ranks, source: RowSource, limit: int | None = None) -> Validation:
-    """Measure the first `limit` rows (None: all), shared among the processes; every process must call it."""
+def validate(
+    engine: TrainingEngine,
+    ranks: Ranks,
+    source: RowSource,
+    limit: int | None = None,
+    beat: Callable[[], None] = lambda: None,
+) -> Validation:
+    """Measure the first `limit` rows (None: all), shared among the processes; every process must call it.
+
+    `beat` is called before each batch, for whoever watches that it goes on.
+    """
     rows = source.rows if limit is None else min(limit, source.rows)
     size = engine.layout.micro_batch_size
     loss, tokens = 0.0, 0
     for start in range(0, rows, size * ranks.world):
+        beat()
         first = start + ranks.rank * size
         chosen = np.arange(first, min(first + size, rows))
         batch = source.batch(chosen) if len(chosen) else _nothing(source)

@@ -1,13 +1,13 @@
-"""Entry of every training process: `python -m trainer.worker job.json`.
+"""Entry of every training process: `python -m trainer.worker job.json`, and `take_part` for one that has begun.
 
-Started by `trainer.launch`, or unchanged by torchrun, `deepspeed` or srun, as long as RANK, WORLD_SIZE, LOCAL_RANK,
-MASTER_ADDR and MASTER_PORT are set. Standard output of the first process carries events, one JSON line each, and
-nothing else: what libraries print goes to standard error. Exit codes: 0 done, 1 failed, 2 bad usage, 75 interrupted
-and saved.
+Started by `trainer.launch`, or by torchrun, `deepspeed` or srun (`trainer.rendezvous` knows their variables). Standard
+output of the first process carries events, one JSON line each, and nothing else: what libraries print goes to standard
+error. Exit codes: 0 done, 1 failed, 2 bad usage, 75 interrupted and saved, 124 hang.
 """
 
 import os
 import sys
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -16,12 +16,19 @@ from typing import IO
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
+from trainer.consistency import description, require_same
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTED
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
 from trainer.journal import Journal
-from trainer.watch import StopRequest, end_with_parent
+from trainer.out_of_memory import explain_memory
+from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience
+from trainer.watch.heartbeat import Heartbeat
+from trainer.watch.parent import end_with_parent
+from trainer.watch.signals import StopRequest
+from trainer.watch.time_limit import stop_time
+from trainer.watch.watchdog import Watchdog
 
 
 def main(arguments: list[str]) -> int:
@@ -38,18 +45,38 @@ def main(arguments: list[str]) -> int:
     except (ValidationError, OSError) as error:
         print(f"{ERROR_PREFIX}{arguments[0]} is not a training job: {error}", file=sys.stderr, flush=True)
         return BAD_USAGE
+    if (launcher := launcher_of(os.environ)) != "embedded":
+        adopt(os.environ, launcher)
+    return take_part(job, events, stop)
+
+
+def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
+    """Be one process of a run, as RANK and WORLD_SIZE say, to its end; returns the exit code.
+
+    The process must end soon after, by `os._exit`: the communication library's destructors would wait for others.
+    """
+    rank, world = in_environment()
+    watch = job.settings.watch
+    heartbeat = Heartbeat(rank, watch)
     try:
-        return _train(open_inputs(job), events, stop)
+        watchdog = Watchdog(job.directory, heartbeat, world, watch, stop, stop_time(watch, time.time()))
+        watchdog.start()
+        code = _train(open_inputs(job), events, stop, heartbeat)
+        watchdog.close()
+        return code
     except UserError as error:
         print(f"{ERROR_PREFIX}{error}", file=sys.stderr, flush=True)
         return FAILED
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
+        if (explained := explain_memory(error, job)) is not None:
+            print(f"{ERROR_PREFIX}{explained}", file=sys.stderr, flush=True)
         return FAILED
 
 
-def _train(inputs: Inputs, events: IO[str], stop: StopRequest) -> int:
-    world, device_type = int(os.environ.get("WORLD_SIZE", "1")), "cuda" if count_gpus() else "cpu"
+def _train(inputs: Inputs, events: IO[str], stop: StopRequest, heartbeat: Heartbeat) -> int:
+    _, world = in_environment()
+    device_type = "cuda" if count_gpus() else "cpu"
     threads = inputs.job.settings.threads_per_process or max(1, count_cores() // world)
     _prepare_libraries(threads, device_type)
     import torch
@@ -58,9 +85,12 @@ def _train(inputs: Inputs, events: IO[str], stop: StopRequest) -> int:
     from trainer.run import run_job
 
     torch.set_num_threads(threads)
-    ranks = join_ranks("cuda" if device_type == "cuda" and torch.cuda.is_available() else "cpu")
+    timeout = patience(inputs.job.settings.watch)
+    store, rank, world = meet(timeout)
+    require_same(store, rank, world, description(inputs, world))
+    ranks = join_ranks("cuda" if device_type == "cuda" and torch.cuda.is_available() else "cpu", store, timeout)
     journal = Journal(inputs.job.directory, events, active=ranks.is_first)
-    finished = run_job(inputs, ranks, journal, stop)
+    finished = run_job(inputs, ranks, journal, stop, heartbeat)
     leave_ranks()
     return DONE if finished else INTERRUPTED
 

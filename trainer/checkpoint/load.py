@@ -7,8 +7,10 @@ named and the one before it is used; a whole one of another run is an error, sin
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UserError
+from trainer.changes import Change, changes, moves_the_data, require_allowed
 from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.save import NATIVE, Progress, layout_of
 from trainer.engine import TrainingEngine
@@ -22,7 +24,7 @@ def load_checkpoint(
     ranks: Ranks,
     inputs: Inputs,
     digest_of_step: Callable[[int], str],
-    warn: Callable[[str], None],
+    tell: Callable[[str, str], None],
 ) -> Progress | None:
     """The progress of the newest whole checkpoint, taken up by the engine; None when there is none.
 
@@ -31,7 +33,7 @@ def load_checkpoint(
     """
     found: tuple[str, str | None] = ("", None)
     if ranks.is_first:
-        found = _choose(checkpoints, engine, inputs, digest_of_step, warn)
+        found = _choose(checkpoints, engine, inputs, digest_of_step, tell)
     error, name = ranks.from_first(found)
     if error:
         raise UserError(error)
@@ -52,32 +54,54 @@ def _choose(
     engine: TrainingEngine,
     inputs: Inputs,
     digest_of_step: Callable[[int], str],
-    warn: Callable[[str], None],
+    tell: Callable[[str, str], None],
 ) -> tuple[str, str | None]:
     """What stands against resuming ("" for nothing), and the name of the checkpoint to load."""
     candidates = on_disk.list_checkpoints(checkpoints)
     for path in candidates:
         problem = on_disk.damage(path)
         if problem is None:
-            return _mismatch(path, engine, inputs, digest_of_step), path.name
-        warn(f"checkpoint {path} is damaged ({problem}): using the one before it")
+            return _mismatch(path, engine, inputs, digest_of_step, tell), path.name
+        tell("warning", f"checkpoint {path} is damaged ({problem}): using the one before it")
     if candidates:
         return f"all checkpoints in {checkpoints} are damaged: remove the directory to start from the beginning", None
     return "", None
 
 
-def _mismatch(path: Path, engine: TrainingEngine, inputs: Inputs, digest_of_step: Callable[[int], str]) -> str:
+def _mismatch(
+    path: Path,
+    engine: TrainingEngine,
+    inputs: Inputs,
+    digest_of_step: Callable[[int], str],
+    tell: Callable[[str, str], None],
+) -> str:
     state = on_disk.read_state(path)
-    if changed := differences(state["identity"], inputs.identity):
-        return (
-            f"{path} was made with other settings: {'; '.join(changed)}. Set them back, "
-            f"or remove {path.parent} to start from the beginning"
-        )
+    try:
+        found = compare_recipes(path, state, inputs, tell)
+    except UserError as error:
+        return str(error)
     if changed := differences(state["layout"], layout_of(engine)):
         return (
             f"{path} was made in another layout: {'; '.join(changed)}. This version resumes in the same layout only: "
             "set these back"
         )
-    if digest_of_step(state["step"]) != state["next_batch"]:
+    if not moves_the_data(found) and digest_of_step(state["step"]) != state["next_batch"]:
         return f"{path}: the data of step {state['step']} is not what it was: the data changed, start a new run"
     return ""
+
+
+def compare_recipes(
+    path: Path, state: dict[str, Any], inputs: Inputs, tell: Callable[[str, str], None]
+) -> list[Change]:
+    """Tell what differs between the recipe that a checkpoint was made with and that of the job.
+
+    Raises:
+        UserError: it cannot be continued with this recipe, or that was not allowed.
+    """
+    found = changes(state["identity"], state.get("recipe", {}), inputs.identity, inputs.job)
+    learned = require_allowed(found, inputs.job.allow, str(path))
+    if harmless := [change for change in found if change.kind == "harmless"]:
+        tell("changed", f"harmless changes of the recipe: {'; '.join(f'{item} ({item.meaning})' for item in harmless)}")
+    if learned:
+        tell("allowed", f"from step {state['step'] + 1} on, as allowed: {'; '.join(str(item) for item in learned)}")
+    return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import storage
+from trainer.changes import recipe_of
 from trainer.checkpoint import directory as on_disk
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs
@@ -54,6 +55,7 @@ def save_checkpoint(
                 **asdict(progress),
                 "samples": inputs.batches.samples_before(progress.step),
                 "identity": inputs.identity,
+                "recipe": recipe_of(inputs.job),
                 "layout": layout_of(engine),
                 "next_batch": next_batch,
             },

@@ -19,3 +19,6 @@ class WatchSettings(Settings):
     never."""
     save_before_end_minutes: float = Field(default=5.0, ge=0.0)
     """How long before that end the save begins."""
+    restarts: int = Field(default=0, ge=0)
+    """How often a run that failed or hung is started again from its last good checkpoint, with waits that double. It is
+    given up earlier when it fails three times at the same step. `--restarts` says another number."""
