@@ -82,15 +82,23 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     return state
 
 
-def prune(checkpoints: Path, keep_last: int, keep_every: int = 0, spare: Container[str] = ()) -> list[Path]:
+def prune(
+    checkpoints: Path, keep_last: int, keep_every: int = 0, spare: Container[str] = (), newest: int | None = None
+) -> list[Path]:
     """Remove all but the newest `keep_last` checkpoints, the permanent ones and those named in `spare`.
 
-    Returns those removed.
+    Checkpoints of steps after `newest`, the one just written, go too: they are damaged, or of a way that was left in
+    a rollback, and would count as the newest. Returns those removed.
     """
-    removed = []
-    for path in list_checkpoints(checkpoints)[keep_last:]:
-        step = step_of(path.name)
-        if step is not None and not is_permanent(step, keep_every) and path.name not in spare:
+    removed, kept = [], 0
+    for path in list_checkpoints(checkpoints):
+        step = step_of(path.name) or 0
+        if newest is not None and step > newest:
+            remove(path)
+            removed.append(path)
+            continue
+        kept += 1
+        if kept > keep_last and not is_permanent(step, keep_every) and path.name not in spare:
             remove(path)
             removed.append(path)
     return removed

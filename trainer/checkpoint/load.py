@@ -23,17 +23,19 @@ def load_checkpoint(
     engine: TrainingEngine,
     ranks: Ranks,
     inputs: Inputs,
-    digest_of_step: Callable[[int], str],
+    digest_of_step: Callable[[int, dict[str, Any]], str],
     tell: Callable[[str, str], None],
+    at_most: int | None = None,
 ) -> Progress | None:
-    """The progress of the newest whole checkpoint, taken up by the engine; None when there is none.
+    """The progress of the newest whole checkpoint of at most so many steps, taken up by the engine; None when there is
+    none.
 
     Every process must call it. `digest_of_step` hashes the data of a step. Raises UserError when the checkpoint is of
     another run or layout, or when all are damaged.
     """
     found: tuple[str, str | None] = ("", None)
     if ranks.is_first:
-        found = _choose(checkpoints, engine, inputs, digest_of_step, tell)
+        found = _choose(checkpoints, engine, inputs, digest_of_step, tell, at_most)
     error, name = ranks.from_first(found)
     if error:
         raise UserError(error)
@@ -44,20 +46,23 @@ def load_checkpoint(
     if loaded is None:
         raise UserError(f"{path} could not be read by DeepSpeed: remove it to go on from the checkpoint before")
     state = on_disk.read_state(path)
-    if engine.deepspeed.global_steps != state["step"]:
-        raise UserError(f"{path} holds step {engine.deepspeed.global_steps}, its name says {state['step']}: remove it")
-    return Progress(step=state["step"], tokens=state["tokens"], seconds=state["seconds"])
+    return Progress(
+        step=state["step"], tokens=state["tokens"], seconds=state["seconds"], loop_state=state["loop_state"]
+    )
 
 
 def _choose(
     checkpoints: Path,
     engine: TrainingEngine,
     inputs: Inputs,
-    digest_of_step: Callable[[int], str],
+    digest_of_step: Callable[[int, dict[str, Any]], str],
     tell: Callable[[str, str], None],
+    at_most: int | None,
 ) -> tuple[str, str | None]:
     """What stands against resuming ("" for nothing), and the name of the checkpoint to load."""
     candidates = on_disk.list_checkpoints(checkpoints)
+    if at_most is not None:
+        candidates = [path for path in candidates if path.name <= on_disk.checkpoint_name(at_most)]
     for path in candidates:
         problem = on_disk.damage(path)
         if problem is None:
@@ -72,7 +77,7 @@ def _mismatch(
     path: Path,
     engine: TrainingEngine,
     inputs: Inputs,
-    digest_of_step: Callable[[int], str],
+    digest_of_step: Callable[[int, dict[str, Any]], str],
     tell: Callable[[str, str], None],
 ) -> str:
     state = on_disk.read_state(path)
@@ -85,7 +90,7 @@ def _mismatch(
             f"{path} was made in another layout: {'; '.join(changed)}. This version resumes in the same layout only: "
             "set these back"
         )
-    if not moves_the_data(found) and digest_of_step(state["step"]) != state["next_batch"]:
+    if not moves_the_data(found) and digest_of_step(state["step"], state["loop_state"]) != state["next_batch"]:
         return f"{path}: the data of step {state['step']} is not what it was: the data changed, start a new run"
     return ""
 

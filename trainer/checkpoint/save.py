@@ -5,7 +5,7 @@ is the whole cursor. Training waits until the files are on disk.
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Progress:
     """Valid target tokens learned from."""
     seconds: float = 0.0
     """Spent training, over all starts; for the report only."""
+    loop_state: dict[str, Any] = field(default_factory=dict)
+    """What else the loop's next decisions depend on, for JSON; see `trainer.loop`."""
 
 
 def save_checkpoint(
