@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.model.cache import KeyValueCache
+from trainer.model.declaration import cutting_faults
 from trainer.model.dropout import own_random
 from trainer.model.norms import HeadNorm
 from trainer.model.positions import rotate
@@ -27,6 +28,8 @@ class Attention(nn.Module):
 
     def __init__(self, shape: ModelShape, layer: int, tensor: TensorGroup = ALONE) -> None:
         super().__init__()
+        if faults := cutting_faults(shape, tensor.size):
+            raise ValueError("; ".join(faults))
         self.layer, self.tensor = layer, tensor
         self.is_windowed = shape.window_of(layer) is not None
         self.heads, self.kv_heads = shape.heads // tensor.size, shape.key_value_heads // tensor.size

@@ -94,6 +94,19 @@ def parameter_count(shape: ModelShape) -> int:
     return sum(declaration.size for declaration in declare_parameters(shape))
 
 
+def cutting_faults(shape: ModelShape, size: int) -> tuple[str, ...]:
+    """Why the model cannot be cut among `size` tensor-parallel processes, for the user; empty where it can.
+
+    Heads must stay whole, and the vocabulary is filled up, so only these three numbers matter.
+    """
+    numbers = {"heads": shape.heads, "kv_heads": shape.key_value_heads, "feed_forward_width": shape.inner_width}
+    return tuple(
+        f"model.{name} is {number}, which cannot be divided among {size} processes"
+        for name, number in numbers.items()
+        if number % size
+    )
+
+
 def _declarations(shape: ModelShape) -> Iterator[ParameterDeclaration]:
     std, width = shape.initial_std, shape.width
     rows = Partition(0, (shape.vocab_size,), padded=True)

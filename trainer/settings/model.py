@@ -81,6 +81,8 @@ class ModelSettings(Settings):
             raise ValueError(f"rope needs an even head width, width / heads is {self.head_width}")
         if self.rope_scaling is not None and self.positions != "rope":
             raise ValueError(f"rope_scaling has no meaning with positions: {self.positions}; leave it out")
+        if self.rope_scaling is not None and self.rope_scaling.kind == "ntk" and self.head_width < 4:
+            raise ValueError(f"rope_scaling of kind ntk needs a head width of 4 at least, it is {self.head_width}")
         if self.windowed_layers == "alternating" and self.window is None:
             raise ValueError("windowed_layers: alternating needs a window")
         return self

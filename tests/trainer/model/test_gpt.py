@@ -1,41 +1,23 @@
-"""The model: both styles, its cache, its initial weights and its declarations."""
+"""The model: all styles, its cache, its initial weights and its declarations."""
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.trainer.model.styles import STYLES, small, some_tokens
 from trainer.model.cache import KeyValueCache
 from trainer.model.declaration import declare_parameters, parameter_count
 from trainer.model.gpt import GPT, loss_sum
-from trainer.model.init import build_model, initial_value
-from trainer.model.positions import rotary_tables, rotate
-from trainer.settings import ModelSettings, ModelShape
-
-GPT2_STYLE: dict[str, Any] = {"positions": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}
-STYLES: dict[str, dict[str, Any]] = {
-    "modern": {},
-    "grouped": {"kv_heads": 2, "tied_embeddings": False},
-    "gpt2": GPT2_STYLE,
-}
-
-
-def small(style: str = "modern", **more: Any) -> ModelShape:
-    fields = {"layers": 2, "width": 32, "heads": 4, **STYLES[style], **more}
-    return ModelSettings(**fields).shaped(vocab_size=67, context_length=24)
+from trainer.model.init import build_model
 
 
 @pytest.fixture(params=STYLES)
 def model(request: pytest.FixtureRequest) -> GPT:
     return build_model(small(request.param), seed=1).eval()
-
-
-def some_tokens(batch: int = 3, tokens: int = 24) -> torch.Tensor:
-    return torch.randint(0, 67, (batch, tokens), generator=torch.Generator().manual_seed(5))
 
 
 def test_logits_have_one_row_per_token_and_the_first_loss_is_that_of_chance(model: GPT) -> None:
@@ -90,46 +72,6 @@ def test_the_declarations_are_the_parameters_of_the_model(style: str) -> None:
     assert parameter_count(shape) == sum(parameter.numel() for parameter in model.parameters())
 
 
-def test_an_initial_weight_depends_on_the_seed_and_its_name_alone() -> None:
-    few, many = build_model(small(), seed=1), build_model(small(layers=5, initial_std=0.02), seed=1)
-    other_seed = build_model(small(), seed=2)
-    name = "blocks.1.attention.query_key_value.weight"
-    assert torch.equal(few.state_dict()[name], many.state_dict()[name])
-    assert not torch.equal(few.state_dict()[name], other_seed.state_dict()[name])
-    assert not torch.equal(few.state_dict()[name], few.state_dict()[name.replace("1", "0")])
-    backwards = {item.name: initial_value(item, seed=1) for item in reversed(declare_parameters(small()))}
-    assert all(torch.equal(backwards[key], value) for key, value in few.state_dict().items())
-
-
-def test_initial_weights_have_the_declared_spread_and_residual_layers_less() -> None:
-    for declaration in declare_parameters(small(width=256)):
-        if declaration.initial == "normal":
-            assert initial_value(declaration, 3).std().item() == pytest.approx(declaration.std, rel=0.05)
-    spreads = {item.name: item.std for item in declare_parameters(small())}
-    assert spreads["blocks.0.feed_forward.down.weight"] == pytest.approx(0.02 / math.sqrt(4))
-
-
-def test_only_matrices_are_decayed() -> None:
-    undecayed = {item.name.split(".")[-2] for item in declare_parameters(small("gpt2")) if not item.decayed}
-    assert {"attention_norm", "final_norm"} <= undecayed
-    assert "token_embedding" not in undecayed
-
-
-def test_the_gpt2_preset_has_the_published_number_of_parameters() -> None:
-    shape = ModelSettings.model_validate({"preset": "gpt2-124m"}).shaped(50257, 1024)
-    assert parameter_count(shape) == 124_439_808
-
-
-def test_rotated_queries_and_keys_depend_on_their_distance_only() -> None:
-    cosines, sines = (table.double() for table in rotary_tables(16, 64, 10_000.0))
-    generator = torch.Generator().manual_seed(0)
-    query, key = torch.randn(2, 16, generator=generator, dtype=torch.float64)
-    products = [
-        (rotate(query, cosines[at + 5], sines[at + 5]) * rotate(key, cosines[at], sines[at])).sum() for at in (0, 7, 58)
-    ]
-    torch.testing.assert_close(torch.stack(products), products[0].expand(3), rtol=1e-5, atol=1e-6)
-
-
 def test_logits_of_chosen_positions_are_those_of_all_positions() -> None:
     model = build_model(small(), seed=1).eval()
     tokens = torch.randint(0, model.shape.vocab_size, (2, 5))
@@ -142,7 +84,7 @@ def test_masked_targets_bring_neither_loss_nor_gradient() -> None:
     targets = torch.randint(0, 7, (2, 5))
     mask = torch.tensor([[True, False, True, False, False], [False] * 5])
     loss = loss_sum(logits[mask], targets[mask])
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     kept = torch.log_softmax(logits, -1).gather(2, targets[..., None])[..., 0][mask]
     torch.testing.assert_close(loss, -kept.sum())
     assert logits.grad is not None
