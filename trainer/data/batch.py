@@ -26,6 +26,8 @@ class Batch:
     segments: npt.NDArray[np.int32] | None = None
     """[B, T] number of the input's document within its row, from 0; padding is one more. None: a row is one document.
     Attention that keeps documents apart looks only at inputs of the same number."""
+    prefix: npt.NDArray[np.int32] | None = None
+    """[B] inputs at the beginning of each row that also see those after them, up to there. None: no row has such."""
 
     @property
     def valid_tokens(self) -> int:
@@ -36,11 +38,23 @@ class Batch:
         """SHA-256 of the content: two equal digests saw the same data."""
         hashed = hashlib.sha256()
         arrays: list[npt.NDArray[Any]] = [self.inputs, self.targets]
-        arrays += [array for array in (self.mask, self.segments) if array is not None]
+        arrays += [array for array in (self.mask, self.segments, self.prefix) if array is not None]
         for array in arrays:
             hashed.update(f"{array.dtype.str}{array.shape}".encode())
             hashed.update(np.ascontiguousarray(array).data)
         return hashed.hexdigest()
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """A part of a split's targets that a validation tells apart: a source of a dataset."""
+
+    groups: tuple[str, ...]
+    """What its figures are added to: its own name, and in a mixture that of its dataset."""
+    tokens: int
+    """Targets of the split that belong to it."""
+    text_bytes: int
+    """UTF-8 bytes of their text."""
 
 
 class RowSource(Protocol):
@@ -53,6 +67,13 @@ class RowSource(Protocol):
     @property
     def text_bytes(self) -> int | None:
         """UTF-8 bytes of the text of all valid targets, for bits per byte; None where it has no meaning."""
+
+    @property
+    def text_parts(self) -> tuple[TextPart, ...]:
+        """What the split is made of; empty where there is nothing to tell apart."""
+
+    def text_parts_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """[len(rows), T] place in `text_parts` of each target, -1 for padding; 0 where there are no parts."""
 
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The rows of these numbers (each in [0, rows)), in this order."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
-from trainer.data.batch import Batch, TrainingData
+from trainer.data.batch import Batch, TextPart, TrainingData
 from trainer.data.mixture import MixturePlan, plan_mixture
 from trainer.data.shard_cache import ShardCache, cache_folder
 from trainer.data.token_dataset import (
@@ -63,10 +63,10 @@ class RunData:
         cache = ShardCache(cache_folder(self.settings.shard_cache), self.settings.shard_cache_bytes)
         train, validation = ([dataset.rows(split, cache) for dataset in self.datasets] for split in (TRAIN, VALIDATION))
         prints = [[entry.name, dataset.fingerprint] for entry, dataset in zip(self.mixture, self.datasets, strict=True)]
-        alone = len(self.datasets) == 1
+        alone, names = len(self.datasets) == 1, [entry.name for entry in self.mixture]
         return TrainingData(
             train=train[0] if alone else MixedRows(train),
-            validation=validation[0] if alone else MixedRows(validation, interleaved=True),
+            validation=validation[0] if alone else MixedRows(validation, interleaved=True, names=names),
             fingerprint=self.datasets[0].fingerprint if alone else fingerprint("mixture", prints),
             tokenizer_fingerprint=made_with,
             context_length=self.datasets[0].context_length,
@@ -102,8 +102,15 @@ def plan_run(settings: PretrainSettings, own: str) -> RunData:
 class MixedRows:
     """Rows of several datasets as one source."""
 
-    def __init__(self, parts: Sequence[TokenRows], interleaved: bool = False) -> None:
+    def __init__(self, parts: Sequence[TokenRows], interleaved: bool = False, names: Sequence[str] = ()) -> None:
+        """`names` of the datasets; without them a validation does not tell them apart."""
         self._parts = parts
+        self.text_parts: tuple[TextPart, ...] = ()
+        """See `RowSource.text_parts`: the datasets, and the sources of those that have several."""
+        self._text_parts_before = []
+        for name, part in zip(names, parts, strict=bool(names)):
+            self._text_parts_before.append(len(self.text_parts))
+            self.text_parts += _text_parts(name, part)
         self._starts = np.cumsum([0, *(part.rows for part in parts)])
         self.rows = int(self._starts[-1])
         """Rows of all datasets."""
@@ -134,6 +141,16 @@ class MixedRows:
                 mask[chosen] = found.mask
         return Batch(tokens[0], tokens[1], mask, segments)
 
+    def text_parts_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """See `RowSource.text_parts_of`."""
+        numbers = rows if self._order is None else self._order[rows]
+        found = np.zeros((len(numbers), self._parts[0].context_length), np.int64)
+        for part, chosen, local in self._of_parts(numbers):
+            before = self._text_parts_before[self._parts.index(part)] if self.text_parts else 0
+            own = part.text_parts_of(local)
+            found[chosen] = np.where(own < 0, -1, own + before)
+        return found
+
     def _of_parts(
         self, numbers: npt.NDArray[np.int64]
     ) -> Iterator[tuple[TokenRows, npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
@@ -141,6 +158,15 @@ class MixedRows:
         for place in np.unique(places).tolist():
             chosen = np.flatnonzero(places == place)
             yield self._parts[place], chosen, numbers[chosen] - self._starts[place]
+
+
+def _text_parts(name: str, part: TokenRows) -> tuple[TextPart, ...]:
+    """Those of one dataset of a mixture."""
+    if not part.text_parts:
+        return (TextPart((name,), part.target_tokens, part.text_bytes or 0),)
+    return tuple(
+        TextPart((name, f"{name}/{source.groups[0]}"), source.tokens, source.text_bytes) for source in part.text_parts
+    )
 
 
 def _interleaving(counts: Sequence[int]) -> npt.NDArray[np.int64]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pipeline import storage
 from pipeline.errors import UserError
-from trainer.data.batch import Batch, TrainingData
+from trainer.data.batch import Batch, TextPart, TrainingData
 from trainer.data.shard_cache import ShardCache
 from trainer.data.shards import IntArray, MappedShard, OpenShards
 
@@ -150,6 +150,10 @@ class TokenRows:
         self._lock = Lock()
         self.rows = int(self._starts[-1])
         """Rows of the split."""
+        self.target_tokens = int(entry["target_tokens"])
+        """Targets of the split that count."""
+        self.text_parts = _text_parts(dataset.manifest, entry)
+        """See `RowSource.text_parts`: the sources by their number in `Row.sources`, where there are several."""
         if storage.is_local(dataset.url):
             opened = {number: self._opened(shard) for number, shard in enumerate(self._shards)}
             self._open = OpenShards(opened, self._starts)
@@ -173,6 +177,15 @@ class TokenRows:
         return Batch(
             inputs=tokens[:, :-1], targets=tokens[:, 1:], mask=mask, segments=segments if self._with_documents else None
         )
+
+    def text_parts_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """See `RowSource.text_parts_of`; row by row, for validation."""
+        found = np.full((len(rows), self.context_length), -1, np.int64)
+        for place, number in enumerate(rows.tolist()):
+            row = self.row(number)
+            sources = row.sources if self.text_parts else np.zeros_like(row.sources)
+            found[place, : row.ends[-1]] = np.repeat(sources, np.diff(row.ends, prepend=0))
+        return found
 
     def row(self, number: int) -> Row:
         """One row with its documents."""
@@ -228,6 +241,16 @@ class TokenRows:
             except UserError:
                 if path.exists():
                     raise  # otherwise another process made room, just now: fetch it again
+
+
+def _text_parts(manifest: dict[str, Any], split: dict[str, Any]) -> tuple[TextPart, ...]:
+    """What a manifest says of the sources of a split; empty where it has fewer than two."""
+    amounts = split.get("sources", {})
+    if len(amounts) < 2:
+        return ()
+    nothing = {"tokens": 0, "text_bytes": 0}
+    found = [(name, amounts.get(name, nothing)) for name in manifest["sources"]]
+    return tuple(TextPart((name,), int(amount["tokens"]), int(amount["text_bytes"])) for name, amount in found)
 
 
 def require_rows(rows: IntArray, count: int) -> None:

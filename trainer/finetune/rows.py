@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import open_table
-from trainer.data.batch import Batch, TrainingData
+from trainer.data.batch import Batch, TextPart, TrainingData
 from trainer.finetune.dataset import FORMAT_VERSION, MANIFEST
 from trainer.finetune.template import END_OF_TEXT, PADDING, load_tokenizer, special_id
 
@@ -57,6 +57,8 @@ class ConversationRows:
 
     text_bytes: int | None = None
     """Bits per byte has no meaning for answers to given questions."""
+    text_parts: tuple[TextPart, ...] = ()
+    """Conversations have one source."""
 
     def __init__(self, directory: Path, split: dict[str, Any], context_length: int, pad_id: int) -> None:
         self._context_length, self._pad_id = context_length, pad_id
@@ -80,6 +82,10 @@ class ConversationRows:
         """The rows by length, the shortest first."""
         lengths = self._starts[rows + 1] - self._starts[rows]
         return rows[np.argsort(lengths, kind="stable")]
+
+    def text_parts_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """See `RowSource.text_parts_of`."""
+        return np.zeros(self.batch(rows.tolist()).targets.shape, np.int64)
 
     def batch(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Batch:
         """The rows of these numbers in this order, [len(rows), T] with T the longest among them, padded."""
