@@ -1,0 +1,1 @@
+"""Where a run is told of beside its own files: TensorBoard, Weights & Biases, profiler traces."""
