@@ -13,20 +13,28 @@ LARGEST_BUCKET = 50_000_000
 """Gradient values that are sent at once; DeepSpeed's default reserves 2 GB for each bucket."""
 
 
-def deepspeed_config(settings: TrainingSettings, layout: Layout, parameters: int) -> dict[str, Any]:
-    """The configuration of a run of a model with so many parameters."""
+def deepspeed_config(settings: TrainingSettings, layout: Layout, parameters: int, device_type: str) -> dict[str, Any]:
+    """The configuration of a run of a model with so many parameters.
+
+    The engine says itself when a step's last backward pass comes, scales losses and gradients, and clips: DeepSpeed is
+    told of one pass a step and of no clipping, so that it divides and multiplies by nothing but the number of copies.
+    """
     bucket = min(parameters, LARGEST_BUCKET)
+    zero: dict[str, Any] = {
+        "stage": layout.zero,
+        "reduce_bucket_size": bucket,
+        "allgather_bucket_size": bucket,
+    }
     ours: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": layout.micro_batch_size,
-        "gradient_accumulation_steps": layout.accumulation_steps,
-        # ZeRO-0 reports no gradient norm, so the engine clips there itself.
-        "gradient_clipping": settings.gradient_clipping if layout.zero else 0.0,
-        "zero_optimization": {
-            "stage": layout.zero,
-            "reduce_bucket_size": bucket,
-            "allgather_bucket_size": bucket,
-        },
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": 0.0,
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 1_000_000_000,
     }
+    if settings.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": device_type == "cuda"}
+        # torch's fused AdamW steps on the CPU as DeepSpeed's own does, which is compiled at first use.
+        ours["zero_force_ds_cpu_optimizer"] = False
     return {**ours, **settings.deepspeed_extra}

@@ -1,141 +1,277 @@
 """The model under DeepSpeed: gradients of a global batch, optimizer steps, sharded state.
 
-The only importer of deepspeed besides trainer/checkpoint. What it promises, whatever the micro-batches,
-accumulation, processes and ZeRO stage: the gradient is that of (sum of the losses of all valid tokens of the global
-batch) / (their number). DeepSpeed averages over processes, so each loss is multiplied by their number first; it also
-averages over accumulation steps, which we switch off, since a mean of means is wrong when masks are ragged.
+With trainer/parallel/pipeline.py the only importer of deepspeed. What it promises, whatever the micro-batches,
+accumulation, copies, tensor-parallel parts, stages and ZeRO stage: the gradient is that of (sum of the losses of all
+valid tokens of the global batch) / (their number), and a step follows it clipped by its norm over all parameters.
+DeepSpeed averages over copies, so each loss is multiplied by their number first; it is told of one backward pass a
+step, since a mean of means is wrong when masks are ragged. The norm, the clipping and the loss scale are ours
+(`trainer.parallel.gradient`): DeepSpeed's are right in some layouts only.
 
-Precision: fp32 weights and gradients under autocast (see `trainer.precision`). The optimizer is torch's fused AdamW,
-which needs no compiler.
+A step is in two parts, so that what is known of the gradient can decide whether it is taken: `compute_gradient`, then
+`step` or `skip`. Precision: fp32 weights and gradients under autocast (see `trainer.precision`).
 """
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trainer.data.batch import Batch
 from trainer.deepspeed_config import deepspeed_config
-from trainer.model.declaration import declare_parameters, parameter_count
-from trainer.model.gpt import GPT, loss_sum
+from trainer.loss_scale import LossScale, LossScaleState
+from trainer.model.declaration import ParameterDeclaration, declare_parameters, parameter_count
+from trainer.model.gpt import GPT
+from trainer.optim.build import build_optimizer
+from trainer.parallel.gradient import Gathering, Norms
+from trainer.parallel.groups import ModelParallelUnit, make_groups
 from trainer.parallel.layout import Layout
+from trainer.parallel.shards import FlatShards, PartitionedShards, Shards, WholeShards, fill_adam_state, set_step_counts
+from trainer.parallel.whole_model import WholeModel
 from trainer.precision import Precision
 from trainer.ranks import Ranks
-from trainer.settings import OptimizerSettings, TrainingSettings
+from trainer.settings import ModelShape, TrainingSettings
+from trainer.state import WEIGHT, StatePiece
+
+InitialWeights = Callable[[ParameterDeclaration], Tensor]
+"""The full fp32 tensor that a parameter starts with."""
+
+
+class Execution(Protocol):
+    """How forward and backward passes go through the layers: on one process, or through the stages of a pipeline."""
+
+    named: dict[str, nn.Parameter]
+    """Canonical name -> this process's part; copies of tied weights left out."""
+    stage_of: dict[str, int]
+    """Canonical name -> the stage that has it, of all parameters."""
+
+    def start(self, deepspeed: Any) -> None:
+        """Work through this DeepSpeed engine from now on."""
+
+    def backward(self, batches: Sequence[Batch], factor: float) -> float:
+        """Gradients of `factor` x the losses of this copy's micro-batches, reduced over copies; the losses' sum on the
+        process that counts, else 0."""
+
+    def take_step(self) -> None:
+        """What DeepSpeed does at the end of a step."""
+
+    def measure(self, batch: Batch) -> Tensor:
+        """[B, T] losses."""
+
+    def copy_tied_weights(self) -> None:
+        """Make copies of tied weights what their owner has."""
 
 
 class TrainingEngine:
     """One process's share of the training."""
 
     def __init__(
-        self, model: GPT, settings: TrainingSettings, layout: Layout, precision: Precision, ranks: Ranks
+        self,
+        shape: ModelShape,
+        weights: InitialWeights,
+        settings: TrainingSettings,
+        layout: Layout,
+        precision: Precision,
+        ranks: Ranks,
     ) -> None:
+        """Every process must make it together with the others. `weights` is asked for each parameter in turn."""
         deepspeed = import_deepspeed(ranks.device.type)
-        self.layout, self.precision, self.ranks = layout, precision, ranks
-        self.shape = model.shape
+        self.shape, self.layout, self.precision, self.ranks = shape, layout, precision, ranks
+        self.optimizer_steps = 0
+        """Steps that changed the weights."""
         self._clipping = settings.gradient_clipping
-        self._trained = _ModelWithLoss(model, ranks.device.type, precision).to(ranks.device)
-        self.config = deepspeed_config(settings, layout, parameter_count(model.shape))
+        self._loss_scale = LossScale(settings.loss_scale) if precision == "fp16" else None
+        self._norms_of_gradient: dict[str, float] | None = None
+        self._declarations = {item.name: item for item in declare_parameters(shape)}
         deepspeed.init_distributed(dist_init_required=False)
-        self.deepspeed, *_ = deepspeed.initialize(
-            model=self._trained, optimizer=build_optimizer(model, settings.optimizer), config=self.config
+        self._groups = make_groups(layout, ranks.rank)
+        self._execution: Execution = WholeModel(shape, weights, settings, precision, self._groups, ranks.device)
+        declarations = list(self._declarations.values())
+        self._norms = Norms(declarations, self._groups, ranks.device)
+        self._gathering = Gathering(declarations, self._groups, ranks.device, self._execution.stage_of)
+        self.config = deepspeed_config(settings, layout, parameter_count(shape), ranks.device.type)
+        """DeepSpeed's configuration."""
+        self._optimizer = build_optimizer(
+            self._execution.named,
+            declarations,
+            settings.optimizer,
+            tensor=self._groups.tensor_group,
+            data=self._groups.data,
+            shard=layout.zero > 0,
         )
+        self.deepspeed, *_ = deepspeed.initialize(
+            model=self._execution.module,
+            optimizer=self._optimizer,
+            config=self.config,
+            mpu=ModelParallelUnit(self._groups),
+        )
+        self._execution.start(self.deepspeed)
+        self._is_taken = True
+        self._shards = self._find_shards()
 
     @property
     def model(self) -> GPT:
-        """The model itself; with ZeRO-3 its weights are sharded and every process must take part in its use."""
-        return self._trained.model
+        """The model itself, of a layout without a pipeline; where weights are sharded or shared (ZeRO-3, tensor
+        parallelism) every process must take part in its use."""
+        assert isinstance(self._execution, WholeModel)
+        return self._execution.model
 
     def compute_gradient(self, batches: Sequence[Batch], valid_tokens: int) -> float:
-        """Forward and backward of this process's micro-batches; returns the sum of their losses (nats).
+        """Forward and backward of this copy's micro-batches; the sums of their losses (nats) add up over all processes.
 
-        `valid_tokens` counts the valid targets of the whole global batch, over all processes.
+        `valid_tokens` counts the valid targets of the whole global batch, over all copies.
         """
-        self.deepspeed.train()
-        total = torch.zeros((), dtype=torch.float64, device=self.ranks.device)
-        for number, batch in enumerate(batches):
-            self.deepspeed.set_gradient_accumulation_boundary(number == len(batches) - 1)
-            loss = self.deepspeed(*self._to_device(batch))
-            total += loss.detach()
-            self.deepspeed.backward(loss * (self.layout.data / valid_tokens), scale_wrt_gas=False)
-        return total.item()
+        self._norms_of_gradient = None
+        scale = 1.0 if self._loss_scale is None else self._loss_scale.scale
+        return self._execution.backward(batches, scale * self.layout.data / valid_tokens)
 
-    def step(self, learning_rate: float) -> float:
-        """Clip the gradient, follow it, and clear it; returns its norm before clipping."""
+    def gradient_norm(self) -> float:
+        """Of the whole gradient, before clipping, the same on all processes; inf or nan when it is not finite.
+
+        Every process must call it, after `compute_gradient`.
+        """
+        return math.sqrt(sum(norm * norm for norm in self.gradient_norms().values()))
+
+    def gradient_norms(self) -> dict[str, float]:
+        """The same of each parameter, by canonical name."""
+        if self._norms_of_gradient is None:
+            scale = 1.0 if self._loss_scale is None else self._loss_scale.scale
+            norms = self._norms.of(self._shards.gradients(), divided=self._shards.is_divided)
+            self._norms_of_gradient = {name: norm / scale for name, norm in norms.items()}
+        return self._norms_of_gradient
+
+    def weight_norms(self) -> dict[str, float]:
+        """The norm of each parameter, by canonical name; every process must call it."""
+        return self._norms.of(self._shards.weights(), divided=self._shards.is_divided)
+
+    def step(self, learning_rate: float) -> None:
+        """Clip the gradient, follow it, and clear it; every process must call it.
+
+        Raises ValueError when the gradient is not finite: skip it.
+        """
+        norm = self.gradient_norm()
+        if not math.isfinite(norm):
+            raise ValueError(f"the gradient's norm is {norm}: it can be skipped, not followed")
+        factor = min(1.0, self._clipping / (norm + 1e-6)) if self._clipping else 1.0
+        if self._loss_scale is not None:
+            factor /= self._loss_scale.scale
+        if factor != 1.0:
+            torch._foreach_mul_([fragment.values for fragment in self._shards.gradients()], factor)
         for group in self.deepspeed.optimizer.param_groups:
             group["lr"] = learning_rate
-        if self.layout.zero == 0:
-            limit = self._clipping or math.inf
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
-            self.deepspeed.step()
-            return norm
-        self.deepspeed.step()
-        return float(self.deepspeed.get_global_grad_norm())
+        self._is_taken = True
+        self._execution.take_step()
+        self._execution.copy_tied_weights()
+        self._norms_of_gradient = None
+        self.optimizer_steps += 1
+        if self._loss_scale is not None:
+            self._loss_scale.stayed_finite()
 
-    @torch.no_grad()
-    def measure(self, batch: Batch) -> float:
-        """The sum of the losses (nats) of a batch's valid targets, without dropout."""
-        self.deepspeed.eval()
-        return float(self.deepspeed(*self._to_device(batch)).item())
+    def skip(self) -> None:
+        """Throw the gradient away: no weight, moment or step count changes. Every process must call it."""
+        if self._loss_scale is not None and not math.isfinite(self.gradient_norm()):
+            self._loss_scale.overflowed()
+        if self.layout.zero == 0:
+            self.deepspeed.zero_grad()
+        else:
+            self._is_taken = False
+            self._execution.take_step()
+        self._norms_of_gradient = None
+
+    def measure(self, batch: Batch) -> Tensor:
+        """[B, T] fp32 losses on the CPU (nats; 0 where a target does not count), without dropout and z-loss; the same
+        on all processes of a copy, which must all call it (with ZeRO-3 all processes)."""
+        return self._execution.measure(batch)
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Canonical name and full fp32 CPU tensor of every parameter; every process must exhaust it."""
-        deepspeed = import_deepspeed(self.ranks.device.type)
-        parameters = dict(self.model.named_parameters())
-        for declaration in declare_parameters(self.shape):
-            parameter = parameters[declaration.name]
-            if self.layout.zero == 3:
-                with deepspeed.zero.GatheredParameters(parameter):
-                    yield declaration.name, parameter.detach().float().cpu().clone()
-            else:
-                yield declaration.name, parameter.detach().float().cpu()
+        if self.layout.zero == 3:
+            return self._gathering.of_fragments(self._shards.weights(), divided=True)
+        return self._gathering.of_parameters(self._execution.named)
+
+    def gradients(self) -> Iterator[tuple[str, Tensor]]:
+        """The full gradient of every parameter, as it was computed: times the loss scale, not clipped; between
+        `compute_gradient` and `step`. Every process must exhaust it."""
+        return self._gathering.of_fragments(self._shards.gradients(), divided=self._shards.is_divided)
+
+    def local_parameters(self) -> dict[str, nn.Parameter]:
+        """Canonical name -> this process's part of the parameters that it owns; with ZeRO-3 they are empty."""
+        return self._execution.named
+
+    def state_pieces(self, for_saving: bool) -> list[StatePiece]:
+        """The live state of the run as this process holds it.
+
+        `for_saving`: over all processes every value exactly once; else everything that this process holds, to be
+        filled at a load, which `finish_loading` ends.
+        """
+        return [
+            self._piece(kind, fragment)
+            for kind, fragment in self._state_fragments()
+            if not for_saving or self._saves(fragment.name)
+        ]
+
+    def finish_loading(self, optimizer_steps: int) -> None:
+        """Take up what was written into the pieces; every process must call it."""
+        set_step_counts(self._optimizer, optimizer_steps)
+        self._shards.spread_weights()
+        self._execution.copy_tied_weights()
+        self.optimizer_steps = optimizer_steps
+
+    def scaler_state(self) -> LossScaleState | None:
+        """The loss scale's state for a checkpoint; None without fp16."""
+        return None if self._loss_scale is None else self._loss_scale.state()
+
+    def load_scaler_state(self, state: LossScaleState | None) -> None:
+        """Go on with the loss scale of a checkpoint; one of another precision is passed over."""
+        if self._loss_scale is not None and state is not None:
+            self._loss_scale.load(state)
+
+    @property
+    def can_lower_loss_scale(self) -> bool:
+        """Whether a gradient that is not finite may be the loss scale's fault: the next step has a lower one."""
+        return self._loss_scale is not None and not self._loss_scale.is_smallest
 
     def close(self) -> None:
-        """Release DeepSpeed's hooks and buffers."""
+        """Release DeepSpeed's hooks and buffers, and the process groups."""
         self.deepspeed.destroy()
+        self._groups.close()
 
-    def _to_device(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        arrays: list[np.ndarray[Any, Any] | None] = [batch.inputs, batch.targets, batch.mask]
-        device = self.ranks.device
-        inputs, targets, mask = (
-            None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays
-        )
-        assert inputs is not None
-        assert targets is not None
-        return inputs, targets, mask
+    def _find_shards(self) -> Shards:
+        named, optimizer = self._execution.named, self.deepspeed.optimizer
+        if self.layout.zero == 0:
+            fill_adam_state(self._optimizer, list(named.values()))
+            return WholeShards(named, self._optimizer)
+        if self.layout.zero == 3:
+            return PartitionedShards(named, optimizer, self._groups.place.data, self._verdict)
+        return FlatShards(named, optimizer, self._verdict)
 
+    def _verdict(self) -> Tensor:
+        """Stands in for DeepSpeed's norm of the gradient: below zero makes its step throw the gradient away."""
+        return torch.tensor(1.0 if self._is_taken else -1.0)
 
-class _ModelWithLoss(nn.Module):
-    """What DeepSpeed wraps: the loss belongs to the forward pass, so that no logits leave it."""
+    def _state_fragments(self) -> Iterator[tuple[str, Any]]:
+        for fragment in self._shards.weights():
+            yield WEIGHT, fragment
+        yield from self._shards.moments()
 
-    def __init__(self, model: GPT, device_type: str, precision: Precision) -> None:
-        super().__init__()
-        self.model, self.device_type, self.precision = model, device_type, precision
+    def _piece(self, kind: str, fragment: Any) -> StatePiece:
+        declaration = self._declarations[fragment.name]
+        is_cut = declaration.partition is not None
+        size = self.layout.tensor if is_cut else 1
+        rank = self._groups.place.tensor if is_cut else 0
+        shape = declaration.local_shape(size)
+        return StatePiece(fragment.name, kind, shape, rank, size, fragment.start, fragment.values)
 
-    def forward(self, inputs_BT: Tensor, targets_BT: Tensor, mask_BT: Tensor | None) -> Tensor:
-        # DeepSpeed leaves any autocast that is entered outside of its own forward.
-        with torch.autocast(self.device_type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if mask_BT is None:
-                return loss_sum(self.model(inputs_BT), targets_BT)
-            return loss_sum(self.model(inputs_BT, chosen_BT=mask_BT), targets_BT[mask_BT])
-
-
-def build_optimizer(model: GPT, settings: OptimizerSettings) -> torch.optim.AdamW:
-    """AdamW with weight decay on the parameters whose declaration says so."""
-    parameters = dict(model.named_parameters())
-    declarations = declare_parameters(model.shape)
-    groups = [
-        {"params": [parameters[item.name] for item in declarations if item.decayed is decayed], "weight_decay": decay}
-        for decayed, decay in ((True, settings.weight_decay), (False, 0.0))
-    ]
-    return torch.optim.AdamW(
-        groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=0.0, fused=True
-    )
+    def _saves(self, name: str) -> bool:
+        """Whether this process is the one to save a parameter's fragment; those who hold the same take turns."""
+        number = list(self._declarations).index(name)
+        place, layout = self._groups.place, self.layout
+        if self._declarations[name].partition is None and number % layout.tensor != place.tensor:
+            return False
+        return self._shards.is_divided or number // layout.tensor % layout.data == place.data
 
 
 def import_deepspeed(device_type: str) -> Any:

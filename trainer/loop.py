@@ -110,10 +110,13 @@ class TrainingLoop:
 
     def _step(self, step: int) -> tuple[float, float, float, int, bool]:
         """One optimizer step; returns loss sum, gradient norm, learning rate, valid tokens, and whether to stop."""
-        torch.manual_seed(seed_of(self.inputs.job.seed, "dropout", step, self.ranks.rank))
+        # The same on the tensor ranks of a layer: `split_random` makes them differ where they must.
+        stream = self.ranks.rank // self.engine.layout.tensor
+        torch.manual_seed(seed_of(self.inputs.job.seed, "dropout", step, stream))
         self.heartbeat.enter("data", step)
         batches = self.batches.get(step)
-        (valid,) = self.ranks.sum([sum(batch.valid_tokens for batch in batches)])
+        counts = self.engine.layout.is_counted(self.ranks.rank)
+        (valid,) = self.ranks.sum([sum(batch.valid_tokens for batch in batches) if counts else 0])
         if valid == 0:
             raise UserError(f"step {step + 1}: no token of the batch counts for the loss; check the data's masks")
         self.heartbeat.enter("gradient", step)
@@ -124,15 +127,16 @@ class TrainingLoop:
         self.heartbeat.enter("update", step)
         inputs, settings = self.inputs, self.settings
         rate = learning_rate(settings.schedule, settings.optimizer.lr, step, inputs.steps, inputs.batches)
-        gradient_norm = self.engine.step(rate)
+        gradient_norm = self.engine.gradient_norm()
         if not math.isfinite(gradient_norm):
             raise UserError(f"the gradient's norm is {gradient_norm} at step {step + 1}: lower optimizer.lr")
+        self.engine.step(rate)
         return loss, gradient_norm, rate, int(valid), stops > 0
 
     def _micro_batches(self, step: int) -> list[Batch]:
         layout, source = self.engine.layout, self.data.train
         ids = self.order.sample_ids(step)
-        rows = source.arranged(ids[layout.rows_of(self.ranks.rank, len(ids))])
+        rows = source.arranged(ids[layout.rows_of(layout.coordinates(self.ranks.rank).data, len(ids))])
         return [source.batch(rows[piece]) for piece in layout.micro_batches(len(ids))]
 
     def _digest(self, step: int) -> str:

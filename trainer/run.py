@@ -1,5 +1,6 @@
 """One process of a training job from job to finished model: put the parts together, run the loop, write the result."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,15 +8,15 @@ import torch
 from pipeline import storage
 from pipeline.errors import UserError
 from trainer.devices import count_cores
-from trainer.engine import TrainingEngine
-from trainer.export.weights import load_weights, write_model
+from trainer.engine import InitialWeights, TrainingEngine
+from trainer.export.weights import weights_of, write_model
 from trainer.identity import Inputs
 from trainer.journal import Journal
 from trainer.loop import Sampler, TrainingLoop
 from trainer.manifest import MANIFEST, MODEL, finished_manifest
 from trainer.model.declaration import parameter_count
 from trainer.model.gpt import GPT
-from trainer.model.init import build_model
+from trainer.model.init import initial_value
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.precision import choose_precision
 from trainer.ranks import Ranks
@@ -34,13 +35,11 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest, h
     layout = plan_layout(
         settings, inputs.data.context_length, gpus=0, cores=count_cores(), model=inputs.shape, devices=ranks.world
     )
-    if layout.tensor * layout.pipeline > 1:
-        raise UserError("parallel.tensor and parallel.pipeline above 1 are not yet supported in this version")
-    model = build_model(inputs.shape, job.seed)
+    weights: InitialWeights = partial(initial_value, seed=job.seed)
     if job.initial_weights is not None:
-        load_weights(model, job.initial_weights)
+        weights = weights_of(job.initial_weights, inputs.shape)
     precision = choose_precision(settings.precision, ranks.device.type)
-    engine = TrainingEngine(model, settings, layout, precision, ranks)
+    engine = TrainingEngine(inputs.shape, weights, settings, layout, precision, ranks)
     journal.event("start", **_describe(inputs, layout, precision, engine))
     loop = TrainingLoop(inputs, engine, ranks, journal, stop, _sampler(inputs), heartbeat)
     outcome = loop.run()

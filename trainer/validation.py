@@ -39,20 +39,23 @@ def validate(
     limit: int | None = None,
     beat: Callable[[], None] = lambda: None,
 ) -> Validation:
-    """Measure the first `limit` rows (None: all), shared among the processes; every process must call it.
+    """Measure the first `limit` rows (None: all), shared among the copies; every process must call it.
 
     `beat` is called before each batch, for whoever watches that it goes on.
     """
     rows = source.rows if limit is None else min(limit, source.rows)
-    size = engine.layout.micro_batch_size
+    layout = engine.layout
+    size, copy, counts = layout.micro_batch_size, layout.coordinates(ranks.rank).data, layout.is_counted(ranks.rank)
     loss, tokens = 0.0, 0
-    for start in range(0, rows, size * ranks.world):
+    for start in range(0, rows, size * layout.data):
         beat()
-        first = start + ranks.rank * size
+        first = start + copy * size
         chosen = np.arange(first, min(first + size, rows))
         batch = source.batch(chosen) if len(chosen) else _nothing(source)
-        loss += engine.measure(batch)
-        tokens += batch.valid_tokens
+        losses = engine.measure(batch)
+        if counts:
+            loss += losses.double().sum().item()
+            tokens += batch.valid_tokens
     total_loss, total_tokens = ranks.sum([loss, tokens])
     mean = total_loss / total_tokens
     bits = None

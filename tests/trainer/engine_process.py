@@ -1,54 +1,72 @@
-"""One process of the proof in test_engine.py: trains every case through DeepSpeed and writes what came out."""
+"""One process of the proofs in test_engine.py: trains each case through the engine and returns what came out."""
 
-import sys
-from itertools import product
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import torch
 
 from tests.trainer.ragged import CLIPPING, OPTIMIZER, ROWS, SHAPES, STEPS, global_batch, rate_of, rows_of
 from trainer.engine import TrainingEngine
-from trainer.model.init import build_model
+from trainer.model.init import initial_value
 from trainer.parallel.layout import Layout
-from trainer.ranks import Ranks, join_ranks, leave_ranks
-from trainer.settings import ParallelSettings, PretrainSettings
+from trainer.precision import Precision
+from trainer.ranks import Ranks
+from trainer.settings import PretrainSettings
+
+SETTINGS = PretrainSettings(optimizer=OPTIMIZER, gradient_clipping=CLIPPING)
 
 
-def train(ranks: Ranks, name: str, zero: int, micro_batch_size: int) -> dict[str, Any]:
-    layout = Layout(ranks.world, 1, 1, zero, ROWS, micro_batch_size)
-    settings = PretrainSettings(
-        optimizer=OPTIMIZER,
-        gradient_clipping=CLIPPING,
-        zero=zero,  # type: ignore[arg-type]
-        parallel=ParallelSettings(data=ranks.world),
+@dataclass(frozen=True)
+class Case:
+    """A model in a layout."""
+
+    shape: str
+    """Key of `ragged.SHAPES`."""
+    layout: Layout
+    options: tuple[tuple[str, Any], ...] = ()
+    """Settings that differ from `SETTINGS`."""
+    precision: Precision = "fp32"
+
+
+def layout_of(
+    data: int = 1, tensor: int = 1, pipeline: int = 1, zero: int = 1, micro_batch_size: int = ROWS, **more: Any
+) -> Layout:
+    return Layout(data, tensor, pipeline, zero, ROWS, min(micro_batch_size, ROWS // data), **more)
+
+
+def make_engine(ranks: Ranks, case: Case) -> TrainingEngine:
+    settings = SETTINGS.model_copy(update=dict(case.options))
+    return TrainingEngine(
+        SHAPES[case.shape], partial(initial_value, seed=3), settings, case.layout, case.precision, ranks
     )
-    engine = TrainingEngine(build_model(SHAPES[name], seed=3), settings, layout, "fp32", ranks)
-    losses, norms = [], []
+
+
+def gradient_of_step(engine: TrainingEngine, ranks: Ranks, step: int) -> float:
+    """The gradient of a global batch; returns its mean loss."""
+    layout = engine.layout
+    data_rank = layout.coordinates(ranks.rank).data
+    share = rows_of(global_batch(step), layout.rows_of(data_rank))
+    batches = [rows_of(share, piece) for piece in layout.micro_batches()]
+    valid = global_batch(step).valid_tokens
+    (loss,) = ranks.sum([engine.compute_gradient(batches, valid)])
+    return loss / valid
+
+
+def train(ranks: Ranks, case: Case) -> dict[str, Any]:
+    """Losses, norms, the first step's gradient, and the weights after `STEPS`."""
+    engine = make_engine(ranks, case)
+    found: dict[str, Any] = {"losses": [], "norms": []}
     for step in range(STEPS):
-        share = rows_of(global_batch(step), layout.rows_of(ranks.rank))
-        batches = [rows_of(share, piece) for piece in layout.micro_batches()]
-        (valid,) = ranks.sum([sum(piece.valid_tokens for piece in batches)])
-        (loss,) = ranks.sum([engine.compute_gradient(batches, int(valid))])
-        losses.append(loss / valid)
-        norms.append(engine.step(rate_of(step)))
-    weights = dict(engine.full_weights())
+        found["losses"].append(gradient_of_step(engine, ranks, step))
+        if step == 0:
+            found["gradients"] = {name: gradient.clone() for name, gradient in engine.gradients()}
+        found["norms"].append(engine.gradient_norm())
+        engine.step(rate_of(step))
+    found["weights"] = {name: weight.clone() for name, weight in engine.full_weights()}
+    measured = engine.measure(rows_of(global_batch(9), slice(0, 3)))
+    found["measured"] = measured
     engine.close()
-    return {"losses": losses, "norms": norms, "weights": weights}
+    return found
 
 
-def main(directory: Path) -> None:
-    torch.set_num_threads(1)
-    ranks = join_ranks("cpu")
-    results = {}
-    for name, zero in product(SHAPES, (0, 1, 2, 3)):
-        for accumulation in (1, 4):
-            micro_batch_size = ROWS // ranks.world // accumulation
-            results[name, zero, accumulation] = train(ranks, name, zero, micro_batch_size)
-    results["tied", 1, "uneven"] = train(ranks, "tied", 1, 3)
-    torch.save(results, directory / f"world{ranks.world}-rank{ranks.rank}.pt")
-    leave_ranks()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+def train_all(ranks: Ranks, cases: list[Case]) -> list[dict[str, Any]]:
+    return [train(ranks, case) for case in cases]

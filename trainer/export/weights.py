@@ -10,6 +10,7 @@ more than one full parameter besides the finished CPU copy on the first.
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -17,9 +18,9 @@ import torch
 from pipeline import storage
 from pipeline.errors import UserError
 from trainer.engine import TrainingEngine
-from trainer.model.declaration import declare_parameters
-from trainer.model.gpt import GPT
+from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.ranks import Ranks
+from trainer.settings import ModelShape
 
 WEIGHTS = "weights.safetensors"
 SHAPE = "model.json"
@@ -49,17 +50,24 @@ def write_model(directory: Path, engine: TrainingEngine, ranks: Ranks, tokenizer
     ranks.barrier()
 
 
-def load_weights(model: GPT, directory: Path) -> None:
-    """Copy the weights of a finished model into this one.
+def weights_of(directory: Path, shape: ModelShape) -> Callable[[ParameterDeclaration], torch.Tensor]:
+    """Gives each parameter's full tensor from a finished model, read when it is asked for.
 
     Raises UserError when a parameter is missing, too many, or of another shape.
     """
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    weights = load_file(directory / WEIGHTS)
-    expected = {item.name: item.shape for item in declare_parameters(model.shape)}
-    found = {name: tuple(weight.shape) for name, weight in weights.items()}
+    path = directory / WEIGHTS
+    expected = {item.name: list(item.shape) for item in declare_parameters(shape)}
+    with safe_open(path, framework="pt") as file:
+        found = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (no mapping)
     if found != expected:
         wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-        raise UserError(f"{directory / WEIGHTS} does not fit the model: {', '.join(wrong[:5])}")
-    model.load_state_dict(weights, strict=True)
+        raise UserError(f"{path} does not fit the model: {', '.join(wrong[:5])}")
+
+    def read(declaration: ParameterDeclaration) -> torch.Tensor:
+        with safe_open(path, framework="pt") as file:
+            tensor: torch.Tensor = file.get_tensor(declaration.name)
+        return tensor.float()
+
+    return read
