@@ -11,7 +11,9 @@ besides is a small part of the logits.
 
 The z-loss adds `z_loss` x log-sum-exp^2 (Chowdhery et al. 2022, PaLM, section 5): it keeps logits near zero.
 
-In a group of one these are torch's embedding, linear and cross-entropy at their cost (with a z-loss: the above).
+In a group of one embedding and logits are torch's own. The loss is the same code for every group: with one thread of a
+CPU it takes 0.6 of the time of torch's cross-entropy forward and backward in fp32, 0.35 of it from bfloat16 logits, of
+which torch keeps an fp32 copy.
 """
 
 from collections.abc import Iterator
@@ -26,7 +28,6 @@ from trainer.parallel.collectives import gather_sequence, reduce_from_tensor, re
 from trainer.parallel.linear import column_parallel
 from trainer.parallel.tensor_group import ALONE, TensorGroup
 
-_IGNORED = -1
 _PIECE = {"cpu": 1 << 18}
 _DEFAULT_PIECE = 1 << 26
 """Logits in one piece of work: about the cache of a core; on a GPU as many as keep it busy."""
@@ -55,6 +56,7 @@ class VocabularyEmbedding(nn.Module):
         """[B, T] ids -> [B, T, width]; with sequence parallelism this process's T / size tokens."""
         if self.tensor.size == 1:
             return functional.embedding(tokens_BT, self.weight)
+        _check_ids(tokens_BT, self.vocab)
         own = vocabulary_range(self.vocab, self.tensor)
         missing = (tokens_BT < own.start) | (tokens_BT >= own.stop)
         found_BTD = functional.embedding((tokens_BT - own.start).masked_fill(missing, 0), self.weight)
@@ -84,17 +86,23 @@ def token_losses(
     """Loss (nats) of each target, the same on all processes; 0, without gradient, where the target is negative.
 
     Logits [.., V / size] of this process, targets [..] of the whole vocabulary. Computed in fp32, or fp64 when the
-    logits are; so is the result.
+    logits are; so is the result. Raises RuntimeError when a target is no token of the vocabulary (on a GPU, later) and
+    ValueError when the logits are not of this vocabulary and group.
     """
-    rows, flat = local_logits.flatten(0, -2), targets.flatten().long()
-    if tensor.size == 1 and not z_loss:
-        dtype = torch.promote_types(rows.dtype, torch.float32)
-        losses = functional.cross_entropy(
-            rows.to(dtype), flat.clamp_min(_IGNORED), reduction="none", ignore_index=_IGNORED
+    if local_logits.shape[-1] != vocabulary_rows(vocab, tensor):
+        raise ValueError(
+            f"{local_logits.shape[-1]} logits a token, a vocabulary of {vocab} has {vocabulary_rows(vocab, tensor)} "
+            f"on each of {tensor.size} processes"
         )
-    else:
-        losses = _TokenLosses.apply(rows, flat, vocab, tensor, z_loss)  # type: ignore[no-untyped-call]
+    _check_ids(targets, vocab)
+    flat = targets.flatten().long()
+    losses: Tensor = _TokenLosses.apply(local_logits.flatten(0, -2), flat, vocab, tensor, z_loss)  # type: ignore[no-untyped-call]
     return losses.view(targets.shape)
+
+
+def _check_ids(ids: Tensor, vocab: int) -> None:
+    """As torch's own layers do; without it an id that nobody has would be a vector of zeros. Nothing waits for it."""
+    torch._assert_async((ids < vocab).all(), f"a token id is not below the vocabulary's {vocab}")
 
 
 class _TokenLosses(torch.autograd.Function):

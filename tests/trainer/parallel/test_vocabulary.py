@@ -170,6 +170,15 @@ def test_alone_the_loss_is_cross_entropy_and_the_z_loss(rows: int, vocab: int, z
     assert torch.allclose(logits.grad, reference.grad, rtol=1e-12, atol=1e-12)
 
 
+def test_what_is_not_of_the_vocabulary_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="not below the vocabulary's 7"):
+        token_losses(torch.zeros(2, 7), torch.tensor([6, 7]), 7)
+    with pytest.raises(RuntimeError, match="not below the vocabulary's 7"):
+        VocabularyEmbedding(7, WIDTH, TensorGroup(0, 2))(torch.tensor([[6, 7]]))
+    with pytest.raises(ValueError, match="7 logits a token, a vocabulary of 15 has 8 on each of 2 processes"):
+        token_losses(torch.zeros(2, 7), torch.tensor([6, 7]), 15, TensorGroup(0, 2))
+
+
 def test_the_pieces_of_work_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     values, targets = torch.randn(50, 7), torch.randint(-1, 7, (50,))
     results = []
