@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from trainer.model.declaration import ParameterDeclaration
+from trainer.optim.adafactor import Adafactor
 from trainer.optim.groups import decay_groups
+from trainer.optim.muon import Muon
 from trainer.parallel.tensor_group import ALONE, TensorGroup
-from trainer.settings import AdamWSettings, OptimizerSettings
+from trainer.settings import AdafactorSettings, MuonSettings, OptimizerSettings
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -37,7 +39,10 @@ def build_optimizer(
     held = [declaration for declaration in declarations if declaration.name in named_parameters]
     if missing := set(named_parameters) - {declaration.name for declaration in held}:
         raise ValueError(f"no declaration of {', '.join(sorted(missing))}")
-    assert isinstance(settings, AdamWSettings)
+    if isinstance(settings, AdafactorSettings):
+        return Adafactor(named_parameters, held, settings, tensor=tensor, data=data, shard=shard)
+    if isinstance(settings, MuonSettings):
+        return Muon(named_parameters, held, settings, tensor=tensor, data=data, shard=shard)
     groups = [
         {"params": [named_parameters[name] for name in names], "weight_decay": decay}
         for names, decay in decay_groups(held, settings)

@@ -1,0 +1,130 @@
+"""What Adafactor and Muon share: parameters stepped whole, each by its owner among the copies.
+
+State is made at once, not at the first step, so that a checkpoint can be written into it. Where a parameter holds
+several matrices one after the other (queries, keys, values; gate, up: the parts of its partition), each is a matrix by
+itself, with and without tensor parallelism.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+
+from trainer.model.declaration import ParameterDeclaration
+from trainer.optim.ownership import assign_owners, spread
+from trainer.parallel.tensor_group import TensorGroup
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A parameter that this process has, or has its part of."""
+
+    parameter: nn.Parameter
+    """This process's part."""
+    declaration: ParameterDeclaration
+    """Of the whole."""
+    group: dict[str, Any]
+    """The optimizer's group that it is in: `lr` and `weight_decay`."""
+    owner: int
+    """The copy that steps it."""
+
+    @property
+    def gradient(self) -> Tensor:
+        """Of this process's part; zeros where the loss did not depend on it."""
+        gradient = self.parameter.grad
+        return torch.zeros_like(self.parameter) if gradient is None else gradient
+
+    def decay(self) -> None:
+        """Take away the decoupled weight decay of this step."""
+        if self.group["weight_decay"]:
+            self.parameter.mul_(1.0 - self.group["lr"] * self.group["weight_decay"])
+
+
+class WholeParameterOptimizer(torch.optim.Optimizer):
+    """An optimizer whose parameters are stepped whole."""
+
+    def __init__(
+        self,
+        named_parameters: Mapping[str, nn.Parameter],
+        declarations: Sequence[ParameterDeclaration],
+        groups: Sequence[tuple[Sequence[str], float]],
+        lr: float,
+        *,
+        tensor: TensorGroup,
+        data: distributed.ProcessGroup | None,
+        shard: bool,
+    ) -> None:
+        """Take the parameters up and make the state of those owned here.
+
+        Args:
+            named_parameters: Canonical name -> this process's part.
+            declarations: Of exactly these, in an order that is the same on all processes of `tensor` and `data`.
+            groups: (names, weight decay).
+            lr: Learning rate until another is set.
+            tensor: The processes that hold the other parts.
+            data: The processes that hold the same parts. None: this one alone.
+            shard: Whether they share the work out. Without it each does all.
+        """
+        by_name = {declaration.name: declaration for declaration in declarations}
+        super().__init__(
+            [
+                {"params": [named_parameters[name] for name in names], "weight_decay": decay, "lr": lr}
+                for names, decay in groups
+            ],
+            {},
+        )
+        self.tensor = tensor
+        self._data = data if shard and data is not None and distributed.get_world_size(data) > 1 else None
+        self._copies = 1 if self._data is None else distributed.get_world_size(self._data)
+        self._here = 0 if self._data is None else distributed.get_rank(self._data)
+        owners = dict(
+            zip(by_name, assign_owners([self.cost(found) for found in declarations], self._copies), strict=True)
+        )
+        group_of = {name: group for (names, _), group in zip(groups, self.param_groups, strict=True) for name in names}
+        self.held = [
+            Held(named_parameters[name], declaration, group_of[name], owners[name])
+            for name, declaration in by_name.items()
+        ]
+        self.owned = [held for held in self.held if held.owner == self._here]
+        self._owner_of = {held.parameter: held.owner for held in self.held}
+        self.steps = 0
+        """Steps taken."""
+        for held in self.owned:
+            self.make_state(held)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Follow the gradients; every process of `tensor` and `data` must call it."""
+        if closure is not None:
+            raise ValueError("the gradient is computed before the step, not by a closure")
+        self.steps += 1
+        self.update(self.owned)
+        if self._data is not None:
+            spread([held.parameter for held in self.held], [held.owner for held in self.held], self._data)
+
+    def owner_of(self, parameter: nn.Parameter) -> int:
+        """The number, among the copies, of the process that keeps a parameter's state; 0 where all keep all."""
+        return self._owner_of[parameter]
+
+    def state_kinds(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+        """Kind -> live state of a parameter: what may be saved and written into. Empty where another copy owns it."""
+        return dict(self.state[parameter]) if parameter in self.state else {}
+
+    def set_steps(self, steps: int) -> None:
+        """Go on as after so many steps."""
+        self.steps = steps
+
+    @abstractmethod
+    def cost(self, declaration: ParameterDeclaration) -> float:
+        """Work of a step for a parameter, in any unit."""
+
+    @abstractmethod
+    def make_state(self, held: Held) -> None:
+        """Fill `self.state` of a parameter."""
+
+    @abstractmethod
+    def update(self, owned: Sequence[Held]) -> None:
+        """Step these parameters."""
