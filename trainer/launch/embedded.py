@@ -46,7 +46,7 @@ def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int,
     inputs = prepare(job, on_event)
     if inputs is None:
         return DONE
-    layout = plan_layout(job.settings, inputs.data.context_length, gpus=gpus, cores=cores)
+    layout = plan_layout(job.settings, inputs.data.context_length, gpus=gpus, cores=cores, model=inputs.shape)
     job_file = write_job(job)
 
     def start_once(signals: StopSignals) -> int:
