@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trainer.model.declaration import ParameterDeclaration
+from trainer.optim.kinds import state_declaration
 
 
 @dataclass(frozen=True)
@@ -107,29 +108,20 @@ def alike(one: Slicing, other: Slicing) -> tuple[Slicing, Slicing]:
 def slicing_of(declaration: ParameterDeclaration, kind: str, size: int) -> Slicing:
     """How one kind of value of a parameter is cut among `size` tensor ranks.
 
-    Kinds are shaped like the weight, but for Adafactor's factored second moment: `rows` lacks the last dimension of
-    the weight and `columns` the last but one (Shazeer and Stern 2018, section 3), and is cut where what is left of the
-    weight's dimensions is.
+    Raises ValueError when it cannot be cut into so many.
     """
-    lost = {"rows": -1, "columns": -2}.get(kind)
-    shape = list(declaration.shape)
-    cut = declaration.partition.dimension if declaration.partition is not None and size > 1 else None
-    dimension = cut
-    if lost is not None:
-        place = len(shape) + lost
-        del shape[place]
-        if dimension is not None:
-            dimension = None if dimension == place else dimension - (dimension > place)
-    if cut is None or dimension is None:
-        return whole(tuple(shape))
+    stored = state_declaration(declaration, kind)
+    partition = stored.partition
+    if partition is None or size == 1:
+        return whole(stored.shape)
     return Slicing(
-        tuple(shape),
-        dimension,
-        declaration.local_shape(size)[cut],
+        stored.shape,
+        partition.dimension,
+        stored.local_shape(size)[partition.dimension],
         tuple(
             tuple(
                 Run(full.start, local.start, full.stop - full.start)
-                for full, local in declaration.slices(rank, size)
+                for full, local in stored.slices(rank, size)
                 if full.stop > full.start
             )
             for rank in range(size)
