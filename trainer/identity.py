@@ -16,6 +16,7 @@ from trainer.changes import NOT_IN_IDENTITY, flat
 from trainer.data.batch import TrainingData
 from trainer.data.mixed_rows import plan_run
 from trainer.data.mixture import MixtureOrder, MixturePlan
+from trainer.data.objective import with_objective
 from trainer.data.order import SampleOrder
 from trainer.job import TrainingJob
 from trainer.settings import ModelShape, PretrainSettings
@@ -59,6 +60,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
     data, plan = _open_data(job)
     if data.train.rows < 1 or data.validation.rows < 1:
         raise UserError(f"{job.tokens} has no row in one of its splits: give it more data")
+    data = with_objective(data, job.settings, job.kind, job.seed)
     shape = _shape(job, data)
     try:
         batches = job.settings.batches(data.context_length)

@@ -123,5 +123,5 @@ def to_device(batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tenso
     inputs_BT, targets_BT = sent(batch.inputs), sent(batch.targets)
     assert inputs_BT is not None
     assert targets_BT is not None
-    context = RowContext(sent(batch.segments), sent(getattr(batch, "prefix", None)))
+    context = RowContext(sent(batch.segments), sent(batch.prefix))
     return inputs_BT, targets_BT, sent(batch.mask), context
