@@ -41,6 +41,7 @@ HARMLESS = {
     "sample_every": "shows",
     "sample_prompts": "shows",
     "log_every": "shows",
+    "device_teraflops": "shows",
     "norms_every": "shows",
     "tensorboard": "shows",
     "wandb": "shows",

@@ -36,10 +36,10 @@ class Journal:
         """Pass everything on to these from now on."""
         self._loggers += loggers
 
-    def close(self) -> None:
-        """All is said."""
+    def close(self, failed: bool = False) -> None:
+        """All is said; `failed`: the run ends with an error."""
         for logger in self._loggers:
-            logger.close()
+            logger.close(failed)
         self._loggers.clear()
 
     def rewind(self, step: int) -> None:

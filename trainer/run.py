@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from pipeline import storage
-from pipeline.errors import UserError
 from trainer.devices import count_cores
 from trainer.engine import InitialWeights, TrainingEngine
 from trainer.export.weights import weights_of, write_model
 from trainer.identity import Inputs
 from trainer.journal import Journal
+from trainer.logging.loggers import make_loggers
 from trainer.loop import Sampler, TrainingLoop
 from trainer.manifest import MANIFEST, MODEL, finished_manifest
 from trainer.model.declaration import parameter_count
@@ -40,7 +40,11 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest, h
         weights = weights_of(job.initial_weights, inputs.shape)
     precision = choose_precision(settings.precision, ranks.device.type)
     engine = TrainingEngine(inputs.shape, weights, settings, layout, precision, ranks)
-    journal.event("start", **_describe(inputs, layout, precision, engine))
+    described = _describe(inputs, layout, precision, engine)
+    if ranks.is_first:
+        given = {"settings": settings.model_dump(mode="json"), "model": inputs.shape.model_dump(mode="json")}
+        journal.attach(make_loggers(settings, job.directory, {**given, **described}))
+    journal.event("start", **described)
     loop = TrainingLoop(inputs, engine, ranks, journal, stop, _sampler(inputs), heartbeat)
     outcome = loop.run()
     if outcome.validation is None:

@@ -16,14 +16,16 @@ from typing import IO
 from pydantic import ValidationError
 
 from pipeline.errors import UserError
+from pipeline.kernels.compiled import ensure_compiled
 from trainer.consistency import description, require_same
+from trainer.data.shards import KERNELS
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTED
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
 from trainer.journal import Journal
 from trainer.out_of_memory import explain_memory
-from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience
+from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience, processes_here
 from trainer.watch.heartbeat import Heartbeat
 from trainer.watch.parent import end_with_parent
 from trainer.watch.signals import StopRequest
@@ -75,9 +77,9 @@ def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
 
 
 def _train(inputs: Inputs, events: IO[str], stop: StopRequest, heartbeat: Heartbeat) -> int:
-    _, world = in_environment()
     device_type = "cuda" if count_gpus() else "cpu"
-    threads = inputs.job.settings.threads_per_process or max(1, count_cores() // world)
+    threads = inputs.job.settings.threads_per_process or max(1, count_cores() // processes_here())
+    ensure_compiled(KERNELS)
     _prepare_libraries(threads, device_type)
     import torch
 
@@ -90,7 +92,13 @@ def _train(inputs: Inputs, events: IO[str], stop: StopRequest, heartbeat: Heartb
     require_same(store, rank, world, description(inputs, world))
     ranks = join_ranks("cuda" if device_type == "cuda" and torch.cuda.is_available() else "cpu", store, timeout)
     journal = Journal(inputs.job.directory, events, active=ranks.is_first)
-    finished = run_job(inputs, ranks, journal, stop, heartbeat)
+    try:
+        finished = run_job(inputs, ranks, journal, stop, heartbeat)
+    except BaseException:
+        journal.close(failed=True)
+        raise
+    journal.close()
+    ranks.barrier()  # a launcher may end the others as soon as the first has ended
     leave_ranks()
     return DONE if finished else INTERRUPTED
 

@@ -23,8 +23,8 @@ class MetricLogger(Protocol):
     def rewind(self, step: int) -> None:
         """What was logged after `step` steps does not count: these steps are done again."""
 
-    def close(self) -> None:
-        """All is said; wait until it is written."""
+    def close(self, failed: bool) -> None:
+        """All is said, and whether the run failed; wait until it is written."""
 
 
 def make_loggers(settings: "TrainingSettings", directory: Path, described: dict[str, Any]) -> list[MetricLogger]:

@@ -37,10 +37,10 @@ class TensorBoardLogger:
 
     def rewind(self, step: int) -> None:
         """See `MetricLogger.rewind`."""
-        self.close()
+        self.close(failed=False)
         self._writer = self._make(self._directory, purge_step=step + 1)
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         """See `MetricLogger.close`."""
         if self._writer is not None:
             self._writer.close()

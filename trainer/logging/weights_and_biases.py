@@ -58,9 +58,9 @@ class WandbLogger:
     def rewind(self, step: int) -> None:
         """Nothing can be taken back; the later line of a step counts."""
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         """See `MetricLogger.close`."""
-        self._run.finish()
+        self._run.finish(exit_code=int(failed))
 
 
 def _identifier(directory: Path) -> str:
