@@ -114,9 +114,10 @@ def flops_per_token(shape: ModelShape, context_length: int) -> TokenFlops:
             head += 6.0 * declaration.size
     if shape.tied_embeddings:
         head += 6.0 * shape.vocab_size * shape.width
-    attention = 12.0 * shape.heads * shape.head_width
-    blocks = (flops + attention * context_length for flops in of_block)
-    return TokenFlops(tuple(blocks), head)
+    for layer in range(shape.layers):
+        attended = min(shape.window_of(layer) or context_length, context_length)
+        of_block[layer] += 12.0 * shape.heads * shape.head_width * attended
+    return TokenFlops(tuple(of_block), head)
 
 
 def model_flops_utilisation(token_flops: float, tokens_per_second: float, devices: int, peak: float) -> float:

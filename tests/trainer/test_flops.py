@@ -39,6 +39,13 @@ def test_blocks_and_head_make_the_whole_and_longer_contexts_cost_in_proportion()
     assert more == 12 * 12 * 768 * 1024
 
 
+def test_a_window_bounds_what_a_layer_attends_to() -> None:
+    flops = flops_per_token(gpt2(window=256, windowed_layers="alternating"), 1024)
+    assert flops.blocks[0] == flops_per_token(gpt2(), 1024).blocks[0]
+    assert flops.blocks[0] - flops.blocks[1] == 12 * 768 * (1024 - 256)
+    assert flops_per_token(gpt2(window=4096), 1024) == flops_per_token(gpt2(), 1024)
+
+
 @pytest.mark.parametrize("style", [{}, GPT2_STYLE, {"kv_heads": 1, "tied_embeddings": False}])
 def test_it_is_what_torch_counts_for_the_matrix_products_of_a_step(style: dict[str, object]) -> None:
     shape = ModelSettings.model_validate({"layers": 2, "width": 64, "heads": 4, **style}).shaped(97, 32)
