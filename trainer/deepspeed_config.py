@@ -21,7 +21,7 @@ def deepspeed_config(settings: TrainingSettings, layout: Layout, parameters: int
     """
     bucket = min(parameters, LARGEST_BUCKET)
     zero: dict[str, Any] = {
-        "stage": layout.zero,
+        "stage": deepspeed_stage(settings, layout),
         "reduce_bucket_size": bucket,
         "allgather_bucket_size": bucket,
     }
@@ -33,8 +33,17 @@ def deepspeed_config(settings: TrainingSettings, layout: Layout, parameters: int
         "zero_allow_untested_optimizer": True,
         "steps_per_print": 1_000_000_000,
     }
+    if layout.pipeline > 1:
+        # Off: what a stage sends is not cut further among tensor ranks. Activation checkpointing is that of our blocks.
+        ours["pipeline"] = {"pipe_partitioned": False, "grad_partitioned": False, "use_reentrant": False}
     if settings.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": device_type == "cuda"}
         # torch's fused AdamW steps on the CPU as DeepSpeed's own does, which is compiled at first use.
         ours["zero_force_ds_cpu_optimizer"] = False
     return {**ours, **settings.deepspeed_extra}
+
+
+def deepspeed_stage(settings: TrainingSettings, layout: Layout) -> int:
+    """The ZeRO stage that DeepSpeed is told of: 0 where the optimizer needs whole parameters and shares them out itself
+    (see `trainer.optim.ownership`)."""
+    return layout.zero if settings.optimizer.kind == "adamw" else 0

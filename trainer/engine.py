@@ -21,15 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from trainer.data.batch import Batch
-from trainer.deepspeed_config import deepspeed_config
+from trainer.deepspeed_config import deepspeed_config, deepspeed_stage
 from trainer.loss_scale import LossScale, LossScaleState
 from trainer.model.declaration import ParameterDeclaration, declare_parameters, parameter_count
 from trainer.model.gpt import GPT
 from trainer.optim.build import build_optimizer
+from trainer.optim.kinds import state_declaration
+from trainer.optim.state import make_state, set_steps
+from trainer.optim.whole_parameters import WholeParameterOptimizer
 from trainer.parallel.gradient import Gathering, Norms
 from trainer.parallel.groups import ModelParallelUnit, make_groups
 from trainer.parallel.layout import Layout
-from trainer.parallel.shards import FlatShards, PartitionedShards, Shards, WholeShards, fill_adam_state, set_step_counts
+from trainer.parallel.shards import FlatShards, PartitionedShards, Shards, WholeShards
 from trainer.parallel.whole_model import WholeModel
 from trainer.precision import Precision
 from trainer.ranks import Ranks
@@ -92,6 +95,7 @@ class TrainingEngine:
         declarations = list(self._declarations.values())
         self._norms = Norms(declarations, self._groups, ranks.device)
         self._gathering = Gathering(declarations, self._groups, ranks.device, self._execution.stage_of)
+        self._stage = deepspeed_stage(settings, layout)
         self.config = deepspeed_config(settings, layout, parameter_count(shape), ranks.device.type)
         """DeepSpeed's configuration."""
         self._optimizer = build_optimizer(
@@ -174,7 +178,7 @@ class TrainingEngine:
         """Throw the gradient away: no weight, moment or step count changes. Every process must call it."""
         if self._loss_scale is not None and not math.isfinite(self.gradient_norm()):
             self._loss_scale.overflowed()
-        if self.layout.zero == 0:
+        if self._stage == 0:
             self.deepspeed.zero_grad()
         else:
             self._is_taken = False
@@ -210,12 +214,12 @@ class TrainingEngine:
         return [
             self._piece(kind, fragment)
             for kind, fragment in self._state_fragments()
-            if not for_saving or self._saves(fragment.name)
+            if not for_saving or self._saves(kind, fragment.name)
         ]
 
     def finish_loading(self, optimizer_steps: int) -> None:
         """Take up what was written into the pieces; every process must call it."""
-        set_step_counts(self._optimizer, optimizer_steps)
+        set_steps(self._optimizer, optimizer_steps)
         self._shards.spread_weights()
         self._execution.copy_tied_weights()
         self.optimizer_steps = optimizer_steps
@@ -241,10 +245,10 @@ class TrainingEngine:
 
     def _find_shards(self) -> Shards:
         named, optimizer = self._execution.named, self.deepspeed.optimizer
-        if self.layout.zero == 0:
-            fill_adam_state(self._optimizer, list(named.values()))
+        if self._stage == 0:
+            make_state(self._optimizer)
             return WholeShards(named, self._optimizer)
-        if self.layout.zero == 3:
+        if self._stage == 3:
             return PartitionedShards(named, optimizer, self._groups.place.data, self._verdict)
         return FlatShards(named, optimizer, self._verdict)
 
@@ -258,19 +262,26 @@ class TrainingEngine:
         yield from self._shards.moments()
 
     def _piece(self, kind: str, fragment: Any) -> StatePiece:
-        declaration = self._declarations[fragment.name]
+        declaration = self._stored(kind, fragment.name)
         is_cut = declaration.partition is not None
         size = self.layout.tensor if is_cut else 1
         rank = self._groups.place.tensor if is_cut else 0
         shape = declaration.local_shape(size)
         return StatePiece(fragment.name, kind, shape, rank, size, fragment.start, fragment.values)
 
-    def _saves(self, name: str) -> bool:
+    def _stored(self, kind: str, name: str) -> ParameterDeclaration:
+        """Of one kind of value of a parameter."""
+        declaration = self._declarations[name]
+        return declaration if kind == WEIGHT else state_declaration(declaration, kind)
+
+    def _saves(self, kind: str, name: str) -> bool:
         """Whether this process is the one to save a parameter's fragment; those who hold the same take turns."""
         number = list(self._declarations).index(name)
         place, layout = self._groups.place, self.layout
-        if self._declarations[name].partition is None and number % layout.tensor != place.tensor:
+        if self._stored(kind, name).partition is None and number % layout.tensor != place.tensor:
             return False
+        if kind != WEIGHT and isinstance(self._optimizer, WholeParameterOptimizer) and self._optimizer.is_shared_out:
+            return True  # Only the owner has it.
         return self._shards.is_divided or number // layout.tensor % layout.data == place.data
 
 

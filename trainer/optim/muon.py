@@ -69,7 +69,7 @@ class Muon(WholeParameterOptimizer):
                     given.append({"params": parameters, "weight_decay": group["weight_decay"], "followed": group})
             adamw = settings.adamw
             self._adamw = torch.optim.AdamW(given, lr=settings.lr, betas=adamw.betas, eps=adamw.eps, fused=True)
-            make_adam_state(self._adamw)
+            make_adam_state(self._adamw, [held.parameter for held in others])
 
     def cost(self, declaration: ParameterDeclaration) -> float:
         """Floating-point operations, roughly."""
@@ -84,7 +84,7 @@ class Muon(WholeParameterOptimizer):
         if is_orthogonalized(held.declaration):
             self.state[held.parameter][MOMENTUM] = torch.zeros_like(held.parameter).detach()
 
-    def state_kinds(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+    def state_kinds(self, parameter: Tensor) -> dict[str, Tensor]:
         """See `WholeParameterOptimizer`."""
         if self._adamw is not None and parameter in self._adamw.state:
             state = self._adamw.state[parameter]

@@ -1,24 +1,19 @@
-"""What optimizers remember, asked the same way of each of them: what checkpoints save and write into.
-
-The kinds of state are few, and each is cut among tensor-parallel processes in a way that follows from the parameter's
-declaration: like the parameter itself, or, for what Adafactor keeps of a matrix, along the one dimension it has left.
-"""
+"""What optimizers remember, asked the same way of each of them: what checkpoints save and write into."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.optim.adam_state import make_adam_state, set_adam_steps
-from trainer.optim.kinds import state_declaration
 from trainer.optim.whole_parameters import WholeParameterOptimizer
 
 
 def make_state(optimizer: torch.optim.Optimizer) -> None:
     """Make the state now, not at the first step, so that a checkpoint can be written into it."""
     if not isinstance(optimizer, WholeParameterOptimizer):
-        make_adam_state(optimizer)
+        make_adam_state(optimizer, [parameter for group in optimizer.param_groups for parameter in group["params"]])
 
 
-def state_kinds(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
+def state_kinds(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
     """Kind -> live tensor of all that the optimizer remembers of a parameter here, but for the number of steps.
 
     Empty where another of the copies keeps it (see `WholeParameterOptimizer.owner_of`).
@@ -34,6 +29,3 @@ def set_steps(optimizer: torch.optim.Optimizer, steps: int) -> None:
         optimizer.set_steps(steps)
     else:
         set_adam_steps(optimizer, steps)
-
-
-__all__ = ["make_state", "set_steps", "state_declaration", "state_kinds"]

@@ -89,7 +89,7 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
             for name, declaration in by_name.items()
         ]
         self.owned = [held for held in self.held if held.owner == self._here]
-        self._owner_of = {held.parameter: held.owner for held in self.held}
+        self._owner_of: dict[Tensor, int] = {held.parameter: held.owner for held in self.held}
         self.steps = 0
         """Steps taken."""
         for held in self.owned:
@@ -105,11 +105,16 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
         if self._data is not None:
             spread([held.parameter for held in self.held], [held.owner for held in self.held], self._data)
 
-    def owner_of(self, parameter: nn.Parameter) -> int:
+    @property
+    def is_shared_out(self) -> bool:
+        """Whether each parameter's state is kept by one of the copies alone."""
+        return self._data is not None
+
+    def owner_of(self, parameter: Tensor) -> int:
         """The number, among the copies, of the process that keeps a parameter's state; 0 where all keep all."""
         return self._owner_of[parameter]
 
-    def state_kinds(self, parameter: nn.Parameter) -> dict[str, Tensor]:
+    def state_kinds(self, parameter: Tensor) -> dict[str, Tensor]:
         """Kind -> live state of a parameter: what may be saved and written into. Empty where another copy owns it."""
         return dict(self.state[parameter]) if parameter in self.state else {}
 

@@ -16,6 +16,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from trainer.optim.adam_state import make_adam_state
+from trainer.optim.state import state_kinds
+
 Verdict = Callable[[], Tensor]
 """1 when the step is to be taken, -1 when the gradient is to be thrown away: DeepSpeed's mark of a bad norm."""
 
@@ -75,7 +78,7 @@ class WholeShards:
     def moments(self) -> Iterator[tuple[str, Fragment]]:
         """See `Shards`."""
         for name, parameter in self._named.items():
-            for kind, values in _shaped_state(self._optimizer, parameter):
+            for kind, values in state_kinds(self._optimizer, parameter).items():
                 yield kind, Fragment(name, 0, values.view(-1))
 
     def spread_weights(self) -> None:
@@ -91,7 +94,7 @@ class FlatShards:
         self._held = {name: parameter for name, parameter in named.items() if parameter._hp_mapping is not None}
         self._zero = zero_optimizer
         zero_optimizer.scaled_global_norm = verdict
-        fill_adam_state(zero_optimizer.optimizer, zero_optimizer.single_partition_of_fp32_groups)
+        make_adam_state(zero_optimizer.optimizer, zero_optimizer.single_partition_of_fp32_groups)
 
     def gradients(self) -> list[Fragment]:
         """See `Shards`."""
@@ -114,7 +117,7 @@ class FlatShards:
             mapping = parameter._hp_mapping
             flat = self._zero.single_partition_of_fp32_groups[mapping.param_group_index]
             place = mapping.hp_fragment_address
-            for kind, values in _shaped_state(self._zero.optimizer, flat):
+            for kind, values in state_kinds(self._zero.optimizer, flat).items():
                 yield (
                     kind,
                     Fragment(name, mapping.lp_fragment_address.start, values.narrow(0, place.start, place.numel)),
@@ -136,7 +139,7 @@ class PartitionedShards:
         self._zero = zero_optimizer
         self._places = dict(self._find_places(named, data_rank))
         zero_optimizer._get_norm_groups = lambda: [verdict()]
-        fill_adam_state(zero_optimizer.optimizer, zero_optimizer.fp32_partitioned_groups_flat)
+        make_adam_state(zero_optimizer.optimizer, zero_optimizer.fp32_partitioned_groups_flat)
 
     def gradients(self) -> list[Fragment]:
         """See `Shards`."""
@@ -156,7 +159,7 @@ class PartitionedShards:
         """See `Shards`."""
         for name, place in self._places.items():
             flat = self._zero.fp32_partitioned_groups_flat[place.group]
-            for kind, values in _shaped_state(self._zero.optimizer, flat):
+            for kind, values in state_kinds(self._zero.optimizer, flat).items():
                 yield kind, Fragment(name, place.start, values.narrow(0, place.offset, place.count))
 
     @torch.no_grad()
@@ -187,26 +190,3 @@ class _Place:
     offset: int
     start: int
     count: int
-
-
-def fill_adam_state(optimizer: torch.optim.Optimizer, parameters: list[Any]) -> None:
-    """Make AdamW's moments and step counts now, not at the first step, so that a checkpoint can be loaded into them."""
-    for parameter in parameters:
-        if not optimizer.state[parameter]:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter.detach()),
-                "exp_avg_sq": torch.zeros_like(parameter.detach()),
-            }
-
-
-def set_step_counts(optimizer: torch.optim.Optimizer, steps: int) -> None:
-    """Tell AdamW how many steps its moments have seen."""
-    for state in optimizer.state.values():
-        state["step"].fill_(steps)
-
-
-def _shaped_state(optimizer: torch.optim.Optimizer, parameter: Any) -> Iterator[tuple[str, Tensor]]:
-    for kind, values in optimizer.state[parameter].items():
-        if kind != "step":
-            yield kind, values

@@ -10,8 +10,9 @@ from tests.parallel.launcher import run_ranks
 from tests.trainer.optim.material import DECLARATIONS, declaration_of, parameters, run, settings_of
 from trainer.optim import ownership
 from trainer.optim.build import build_optimizer
+from trainer.optim.kinds import state_declaration
 from trainer.optim.muon import Muon
-from trainer.optim.state import state_declaration, state_kinds
+from trainer.optim.state import state_kinds
 from trainer.optim.whole_parameters import WholeParameterOptimizer
 from trainer.parallel.layout import Layout
 from trainer.parallel.tensor_group import TensorGroup

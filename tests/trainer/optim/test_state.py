@@ -8,7 +8,8 @@ import torch
 from tests.trainer.optim.material import DECLARATIONS, SHAPE, declaration_of, parameters, run, settings_of
 from trainer.model.declaration import declare_parameters
 from trainer.optim.build import build_optimizer
-from trainer.optim.state import make_state, set_steps, state_declaration, state_kinds
+from trainer.optim.kinds import state_declaration
+from trainer.optim.state import make_state, set_steps, state_kinds
 
 KINDS: list[dict[str, Any]] = [
     {"kind": "adamw"},
