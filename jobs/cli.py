@@ -117,9 +117,39 @@ def export_tokens(
 
 
 @app.command()
-def pretrain(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def pretrain(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    launcher: Annotated[
+        Literal["embedded", "torchrun", "deepspeed", "slurm", "ray"] | None,
+        typer.Option(help="Who starts the processes. None: torchrun, deepspeed or srun if they started this, else us."),
+    ] = None,
+    restarts: Annotated[
+        int | None, typer.Option(min=0, help="Start again so often after a failure, from the last good checkpoint.")
+    ] = None,
+    allow: Annotated[
+        str | None,
+        typer.Option(help="Settings that may differ from the checkpoint's: `lr,schedule`, or `all`. It is recorded."),
+    ] = None,
+    print_command: Annotated[
+        bool, typer.Option("--print-command", help="Print the command, or the sbatch file, of --launcher; do nothing.")
+    ] = False,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, for --print-command.")] = 1,
+    processes_per_node: Annotated[
+        int | None, typer.Option(min=1, help="Processes of each machine, for --print-command. None: as many as here.")
+    ] = None,
+) -> None:
     """Pretrain the model on the finished token dataset, or continue where it stopped."""
-    _steps(recipe, overrides, dry_run, "pretrain", alone=True)
+    from jobs.launching import launching, show_command
+
+    chosen = launching(launcher, restarts, allow)
+    if print_command:
+        show_command(recipe, overrides or [], chosen, nodes, processes_per_node)
+        return
+    from jobs.run import run_steps
+
+    run_steps(recipe, overrides or [], last="pretrain", dry_run=dry_run, alone=True, launching=chosen)
 
 
 @app.command()

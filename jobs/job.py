@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jobs.launching import HERE, Launching
 from jobs.recipe import LoadedRecipe, Recipe
 from jobs.run_directory import RunDirectory, locked
 from jobs.terminal import ShardProgress
@@ -24,6 +25,7 @@ class Job:
     run: RunDirectory
     engine: Engine
     stop: StopRequest
+    launching: Launching = HERE
 
     @property
     def recipe(self) -> Recipe:
@@ -32,7 +34,7 @@ class Job:
 
 
 @contextmanager
-def open_job(loaded: LoadedRecipe) -> Iterator[Job]:
+def open_job(loaded: LoadedRecipe, launching: Launching = HERE) -> Iterator[Job]:
     """Lock the run directory, save the recipe, and have an engine ready; all is given back at the end."""
     from pipeline.engine import Engine
 
@@ -40,4 +42,4 @@ def open_job(loaded: LoadedRecipe) -> Iterator[Job]:
     with locked(run):
         run.save_recipe(loaded)
         with StopRequest() as stop, Engine(loaded.recipe.workers, ShardProgress(), stop) as engine:
-            yield Job(loaded, run, engine, stop)
+            yield Job(loaded, run, engine, stop, launching)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.job import Job
+from jobs.launching import Launching
+from jobs.recipe import Recipe
+from jobs.run_directory import RunDirectory
 from jobs.terminal import done, headline
 from jobs.training import train
 from pipeline import storage
@@ -19,19 +22,7 @@ def pretrain(job: Job) -> None:
     recipe = job.recipe
     assert recipe.pretrain is not None
     headline("pretrain", f"ZeRO-{recipe.pretrain.zero}, batches of {recipe.pretrain.global_batch_tokens:,} tokens")
-    manifest = train(
-        job,
-        TrainingJob(
-            kind="pretrain",
-            directory=local_directory(job.run.pretrain),
-            tokens=Path(job.run.tokens),
-            tokenizer=Path(job.run.tokenizer) / "tokenizer.json",
-            context_length=recipe.tokens.context_length if recipe.tokens else None,
-            model=recipe.model,
-            settings=recipe.pretrain,
-            seed=recipe.seed,
-        ),
-    )
+    manifest = train(job, pretraining_job(recipe, job.run, job.launching))
     bits = manifest.get("bits_per_byte")
     gzip = read_tokens_manifest(job.run.tokens)["baselines"]["validation_gzip9_bits_per_byte"]
     done(
@@ -40,6 +31,46 @@ def pretrain(job: Job) -> None:
         f"{bits:.3f} bits per byte (gzip -9: {gzip:.3f})",
     )
     job.run.event("pretrain", bits_per_byte=bits, gzip_bits_per_byte=gzip)
+
+
+def pretraining_job(recipe: Recipe, run: RunDirectory, launching: Launching) -> TrainingJob:
+    """What the training processes are told.
+
+    Raises:
+        UserError: the run is in no file system, or `init_from` names no finished model.
+    """
+    settings = recipe.pretrain
+    assert settings is not None
+    if launching.restarts is not None:
+        watch = settings.watch.model_copy(update={"restarts": launching.restarts})
+        settings = settings.model_copy(update={"watch": watch})
+    return TrainingJob(
+        kind="pretrain",
+        directory=local_directory(run.pretrain),
+        tokens=Path(run.tokens),
+        tokenizer=Path(run.tokenizer) / "tokenizer.json",
+        context_length=recipe.tokens.context_length if recipe.tokens else None,
+        model=recipe.model,
+        settings=settings,
+        initial_weights=None if settings.init_from is None else model_directory(settings.init_from),
+        seed=recipe.seed,
+        allow=launching.allow,
+    )
+
+
+def model_directory(place: str) -> Path:
+    """The finished model that `init_from` means: itself, that of a training directory, or that of a run.
+
+    Raises:
+        UserError: there is none.
+    """
+    start = local_directory(storage.absolute(place))
+    for candidate in (start, start / "model", start / "pretrain" / "model"):
+        if (candidate / "model.json").exists():
+            return candidate
+    raise UserError(
+        f"pretrain.init_from: {place} holds no finished model: give a finished run, or its `pretrain` or `model` folder"
+    )
 
 
 def local_directory(url: str) -> Path:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from jobs.job import Job, open_job
+from jobs.launching import HERE, Launching, follow
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError, load_recipe
 from jobs.terminal import done, duration, note, shown
 from pipeline.errors import Interrupted
@@ -33,8 +34,15 @@ def steps_to_do(recipe: Recipe, last: str, alone: bool) -> list[str]:
     return [step for step in wanted if step in ("corpus", "report") or getattr(recipe, step) is not None]
 
 
-def run_steps(name: str, overrides: Sequence[str], last: str, dry_run: bool, alone: bool = False) -> None:
-    """Load the recipe, then plan or do its steps."""
+def run_steps(
+    name: str,
+    overrides: Sequence[str],
+    last: str,
+    dry_run: bool,
+    alone: bool = False,
+    launching: Launching = HERE,
+) -> None:
+    """Load the recipe, then plan or do its steps; a process of a run that is not the first only takes part."""
     from jobs.plan import check, show_plan
 
     loaded = load_recipe(name, overrides)
@@ -43,12 +51,15 @@ def run_steps(name: str, overrides: Sequence[str], last: str, dry_run: bool, alo
     if dry_run:
         show_plan(loaded, steps)
         return
-    _do(loaded, steps)
+    if launching.is_follower():
+        follow(loaded, launching)
+        return
+    _do(loaded, steps, launching)
 
 
-def _do(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
+def _do(loaded: LoadedRecipe, steps: Sequence[str], launching: Launching) -> None:
     started = time.monotonic()
-    with open_job(loaded) as job:
+    with open_job(loaded, launching) as job:
         for step in steps:
             if job.stop.pending:
                 raise Interrupted(f"stopped on request before {step}: the same command continues")

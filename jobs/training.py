@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from jobs.job import Job
+from jobs.launching import end_now, start_training
 from jobs.plan import show_mixture
-from jobs.terminal import PLAIN_SECONDS, console, duration, note
+from jobs.terminal import PLAIN_SECONDS, console, duration, failed, note
 from pipeline import storage
 from pipeline.errors import Interrupted, UserError
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 75
 HANG = 124
+TOLD = frozenset(
+    {"resume", "stop", "warning", "changed", "allowed", "restart", "gave_up", "skip", "rollback", "loss_scale"}
+)
+"""Events whose message is shown."""
 
 
 class TrainingFailed(UserError):
@@ -37,13 +42,15 @@ def train(job: Job, training: TrainingJob) -> dict[str, Any]:
         Interrupted: it was told to stop and has saved.
         TrainingFailed: it failed; carries the trainer's exit code.
     """
-    from trainer.launch import launch
-
+    check_allowed(training)
     course = Course()
     try:
-        code = launch(training, course.show)
+        code = start_training(job, training, course.show)
     finally:
         course.close()
+    if code != 0 and job.launching.is_external:
+        failed(f"{training.kind} ended with exit code {code}: {course.error or 'see the lines above'}")
+        end_now(code)
     if code == INTERRUPTED:
         raise Interrupted(f"{training.kind} stopped and saved: the same command continues")
     if code != 0:
@@ -53,6 +60,15 @@ def train(job: Job, training: TrainingJob) -> dict[str, Any]:
         )
     manifest: dict[str, Any] = storage.read_json(storage.join(str(training.directory), "manifest.json"))
     return manifest
+
+
+def check_allowed(training: TrainingJob) -> None:
+    """Raises SettingError for a word of --allow that names no setting."""
+    if training.allow:
+        from trainer.changes import check_words
+        from trainer.identity import open_inputs
+
+        check_words(training.allow, open_inputs(training).identity)
 
 
 class Course:
@@ -82,7 +98,7 @@ class Course:
             console.print(text + (f", {bits:.4f} bits per byte" if bits is not None else ""))
         elif kind == "sample":
             console.print(f"  [dim]{escape(str(event.get('prompt', '')))}[/dim]{escape(str(event.get('text', '')))}")
-        elif kind in ("resume", "stop", "warning"):
+        elif kind in TOLD:
             note(f"  {event.get('message') or event}")
         elif kind == "error":
             self.error = str(event.get("message", event))

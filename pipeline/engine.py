@@ -120,7 +120,7 @@ class Engine:
         return [records[task.key] for task in tasks]
 
     def _run(self, directory: str, label: str, pending: list[Task], records: dict[str, dict[str, Any]]) -> None:
-        ray, workers = self._connect()
+        ray, workers = self.connect()
         execute = ray.remote(num_cpus=1, max_retries=0)(_execute)
         waiting = [(task, 1) for task in reversed(pending)]
         running: dict[Any, tuple[Task, int]] = {}
@@ -163,7 +163,8 @@ class Engine:
                 "the same command continues"
             )
 
-    def _connect(self) -> tuple[Any, int]:
+    def connect(self) -> tuple[Any, int]:
+        """Ray itself, started or joined when it was not yet, and its number of workers."""
         if self._ray is None:
             address = os.environ.get("RAY_ADDRESS")
             for key, value in (_QUIET_RAY if address else _QUIET_RAY | _PRIVATE_RAY).items():

@@ -105,3 +105,13 @@ def meet(timeout: timedelta) -> tuple[Any, int, int]:
 def in_environment(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
     """Rank and number of processes; 0 and 1 for a process that was started alone."""
     return int(environment.get("RANK", "0")), int(environment.get("WORLD_SIZE", "1"))
+
+
+def processes_here(environment: Mapping[str, str] = os.environ) -> int:
+    """Processes of the run that share the cores which this one may use.
+
+    Under srun with --cpus-per-task a task may use its own cores alone.
+    """
+    if "SLURM_CPUS_PER_TASK" in environment and "LOCAL_WORLD_SIZE" not in environment:
+        return 1
+    return int(environment.get("LOCAL_WORLD_SIZE") or environment.get("LOCAL_SIZE") or in_environment(environment)[1])

@@ -22,6 +22,8 @@ from trainer.watch.watchdog import hang_of, interval_of
 
 GRACE_SECONDS = 20.0
 """How long processes may take to end after the first one ended well."""
+SETTLE_SECONDS = 2.0
+"""How long a failure that nobody explains may wait for the one that caused it."""
 STACK_SECONDS = 0.5
 """How long a process has to write its stacks before it is killed."""
 
@@ -73,7 +75,7 @@ class Family:
                 self._members.ask_to_stop()
             codes = [report.code for report in reports]
             if any(report.lost for report in reports) or any(code not in (None, DONE, INTERRUPTED) for code in codes):
-                return self._fail(reports, on_event)
+                return self._fail(self._settled(reports, on_event), on_event)
             if all(code is not None for code in codes):
                 return max(code for code in codes if code is not None)
             if any(code is not None for code in codes):
@@ -82,6 +84,15 @@ class Family:
                     return INTERRUPTED if INTERRUPTED in codes else self._fail(reports, on_event)
             elif (message := self._hang()) is not None:
                 return self._end_hang(message, None, on_event)
+
+    def _settled(self, reports: Sequence[Report], on_event: OnEvent) -> Sequence[Report]:
+        """The reports once the cause is known: its consequences may be seen a moment earlier."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not any(_is_cause(report) for report in reports) and time.monotonic() < deadline:
+            reports = self._members.reports()
+            for event in [event for report in reports for event in report.events]:
+                on_event(event)
+        return reports
 
     def _fail(self, reports: Sequence[Report], on_event: OnEvent) -> int:
         """Tell why."""
@@ -100,7 +111,10 @@ class Family:
     def _end_hang(self, message: str, rank: int | None, on_event: OnEvent) -> int:
         """Let those that can print their stacks, then tell; the caller kills."""
         time.sleep(2 * self._interval)
-        running = [rank for rank, report in enumerate(self._members.reports()) if report.code is None]
+        reports = self._members.reports()
+        for event in [event for report in reports for event in report.events]:
+            on_event(event)
+        running = [rank for rank, report in enumerate(reports) if report.code is None]
         if running:
             self._members.print_stacks(running)
             time.sleep(STACK_SECONDS)
@@ -125,6 +139,11 @@ class Family:
             places = sorted({entry.beat.place for entry in seen.values()})
             return f"hang: all {self._world} processes have been silent for {margin:.0f} s, last in {', '.join(places)}"
         return hang_of(min(late), seen, self._world, margin / 2)
+
+
+def _is_cause(report: Report) -> bool:
+    killed = report.code is not None and report.code < 0
+    return bool(report.lost or killed or report.explanation)
 
 
 def _suspicion(report: Report, rank: int) -> tuple[bool, bool, bool, bool, int]:
