@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +89,12 @@ def records_of(pieces: list[StatePiece]) -> list[PieceRecord]:
 
 
 def write_checkpoint(
-    checkpoints: Path, step: int, cut: Cut, state: Mapping[Key, Values], shape: ModelShape = SHAPE
+    checkpoints: Path,
+    step: int,
+    cut: Cut,
+    state: Mapping[Key, Values],
+    shape: ModelShape = SHAPE,
+    **saved: Any,
 ) -> Path:
     """A published checkpoint, written by one process for all."""
     temporary = on_disk.temporary_directory(checkpoints, step)
@@ -103,5 +109,5 @@ def write_checkpoint(
         )
         written[file] = list(zip(records, done.offsets, strict=True))
     write_index(temporary / INDEX, build_index(declarations_of(shape), written))
-    storage.write_json(str(temporary / on_disk.STATE), {"step": step, "model": shape.model_dump(mode="json")})
+    storage.write_json(str(temporary / on_disk.STATE), {"step": step, "model": shape.model_dump(mode="json"), **saved})
     return on_disk.publish(temporary, step)
