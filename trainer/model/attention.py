@@ -63,6 +63,11 @@ class Attention(nn.Module):
             k_BKTW, v_BKTW = cache.append(self.layer, k_BKTW, v_BKTW)
             k_BKTW, v_BKTW = k_BKTW.to(q_BHTW.dtype), v_BKTW.to(q_BHTW.dtype)
         mask = inputs.windowed_mask if self.is_windowed else inputs.dense_mask
+        is_grouped = self.kv_heads != self.heads
+        if is_grouped and mask is not None:
+            # Only flash kernels know groups, and they know no masks: on a GPU the rest would build [T, T] in fp32.
+            group = self.heads // self.kv_heads
+            k_BKTW, v_BKTW = k_BKTW.repeat_interleave(group, dim=1), v_BKTW.repeat_interleave(group, dim=1)
         dropout = self.dropout if self.training else 0.0
         with own_random(self.tensor, dropout > 0.0):
             attended_BHTW = functional.scaled_dot_product_attention(
@@ -72,7 +77,7 @@ class Attention(nn.Module):
                 attn_mask=mask,
                 dropout_p=dropout,
                 is_causal=inputs.causal and mask is None,
-                enable_gqa=self.kv_heads != self.heads,
+                enable_gqa=is_grouped and mask is None,
             )
         y_BTD: Tensor = self.output(attended_BHTW.transpose(1, 2).reshape(batch, tokens, -1))
         return y_BTD

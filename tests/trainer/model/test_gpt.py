@@ -1,5 +1,6 @@
 """The model: all styles, its cache, its initial weights and its declarations."""
 
+import importlib
 import itertools
 import math
 
@@ -89,6 +90,40 @@ def test_masked_targets_bring_neither_loss_nor_gradient() -> None:
     torch.testing.assert_close(loss, -kept.sum())
     assert logits.grad is not None
     assert torch.equal(logits.grad.abs().sum(-1) > 0, mask)
+
+
+@pytest.mark.parametrize("style", ["modern", "gpt3", "windowed alibi"])
+def test_blocks_compile_without_a_break_and_blocks_of_one_kind_share_their_graph(style: str) -> None:
+    model, tokens = build_model(small(style, layers=4, dropout=0.1), seed=1), some_tokens()
+    expected = model.eval()(tokens)
+    dynamo = importlib.import_module("torch._dynamo")
+    dynamo.reset()
+    graphs: list[torch.fx.GraphModule] = []
+
+    def counted(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    for block in model.blocks:
+        block.compile(backend=counted, fullgraph=True)  # a break would be an error
+    torch.testing.assert_close(model(tokens), expected)
+    assert len(graphs) == len({model.shape.window_of(layer) for layer in range(4)})
+    torch.autograd.backward(model.train()(tokens).sum())
+    dynamo.reset()
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_autocast_changes_the_rounding_only_with_and_without_a_cache(style: str) -> None:
+    model, tokens = build_model(small(style), seed=1).eval(), some_tokens()
+    cache = KeyValueCache(model.shape, batch_size=3)
+    with torch.no_grad():
+        exact = model(tokens)
+        with torch.autocast("cpu", torch.bfloat16):
+            whole = model(tokens)
+            pieces = [model(tokens[:, :9], cache), model(tokens[:, 9:23], cache), model(tokens[:, 23:], cache)]
+    assert whole.dtype == torch.bfloat16
+    for found in (whole, torch.cat(pieces, dim=1)):
+        assert (found - exact).norm() < 0.02 * exact.norm()
 
 
 def test_dropout_acts_in_training_only() -> None:
