@@ -32,7 +32,9 @@ from trainer.optim.whole_parameters import WholeParameterOptimizer
 from trainer.parallel.gradient import Gathering, Norms
 from trainer.parallel.groups import ModelParallelUnit, make_groups
 from trainer.parallel.layout import Layout
+from trainer.parallel.pipeline import Pipeline
 from trainer.parallel.shards import FlatShards, PartitionedShards, Shards, WholeShards
+from trainer.parallel.stages import balance, counted_costs
 from trainer.parallel.whole_model import WholeModel
 from trainer.precision import Precision
 from trainer.ranks import Ranks
@@ -51,6 +53,10 @@ class Execution(Protocol):
     stage_of: dict[str, int]
     """Canonical name -> the stage that has it, of all parameters."""
 
+    @property
+    def module(self) -> nn.Module:
+        """What DeepSpeed is given."""
+
     def start(self, deepspeed: Any) -> None:
         """Work through this DeepSpeed engine from now on."""
 
@@ -59,7 +65,10 @@ class Execution(Protocol):
         process that counts, else 0."""
 
     def take_step(self) -> None:
-        """What DeepSpeed does at the end of a step."""
+        """What DeepSpeed does at the end of a step: follow the gradient or drop it, by the verdict."""
+
+    def clear_copies(self) -> None:
+        """Drop the gradients of copies of tied weights."""
 
     def measure(self, batch: Batch) -> Tensor:
         """[B, T] losses."""
@@ -91,7 +100,12 @@ class TrainingEngine:
         self._declarations = {item.name: item for item in declare_parameters(shape)}
         deepspeed.init_distributed(dist_init_required=False)
         self._groups = make_groups(layout, ranks.rank)
-        self._execution: Execution = WholeModel(shape, weights, settings, precision, self._groups, ranks.device)
+        parts = (shape, weights, settings, precision, self._groups, ranks.device)
+        self._execution: Execution
+        if layout.pipeline > 1:
+            self._execution = Pipeline(*parts, self._bounds(settings))
+        else:
+            self._execution = WholeModel(*parts)
         declarations = list(self._declarations.values())
         self._norms = Norms(declarations, self._groups, ranks.device)
         self._gathering = Gathering(declarations, self._groups, ranks.device, self._execution.stage_of)
@@ -110,7 +124,7 @@ class TrainingEngine:
             model=self._execution.module,
             optimizer=self._optimizer,
             config=self.config,
-            mpu=ModelParallelUnit(self._groups),
+            mpu=ModelParallelUnit(self._groups) if layout.pipeline == 1 else None,
         )
         self._execution.start(self.deepspeed)
         self._is_taken = True
@@ -180,6 +194,7 @@ class TrainingEngine:
             self._loss_scale.overflowed()
         if self._stage == 0:
             self.deepspeed.zero_grad()
+            self._execution.clear_copies()
         else:
             self._is_taken = False
             self._execution.take_step()
@@ -242,6 +257,9 @@ class TrainingEngine:
         """Release DeepSpeed's hooks and buffers, and the process groups."""
         self.deepspeed.destroy()
         self._groups.close()
+
+    def _bounds(self, settings: TrainingSettings) -> list[int]:
+        return balance(counted_costs(self.shape), self.layout.pipeline)
 
     def _find_shards(self) -> Shards:
         named, optimizer = self._execution.named, self.deepspeed.optimizer

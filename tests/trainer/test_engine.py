@@ -1,9 +1,9 @@
 """The proof that the layout does not change the maths.
 
 Ragged masks (one row without a valid token), active clipping, weight decay, both styles, tied and untied: through
-DeepSpeed with copies, tensor-parallel parts and ZeRO 0 to 3, with and without accumulation, the losses, gradient norms
-before clipping, all gradients of the first step and all weights after 5 steps are those of a plain PyTorch loop on
-one process.
+DeepSpeed with copies, tensor-parallel parts, stages and ZeRO 0 to 3, with and without accumulation, the losses,
+gradient norms before clipping, all gradients of the first step and all weights after 5 steps are those of a plain
+PyTorch loop on one process.
 """
 
 from itertools import product
@@ -31,6 +31,23 @@ CASES = {
         ),
         *(Case(name, layout_of(tensor=2, zero=zero, micro_batch_size=3)) for name, zero in product(SHAPES, ZERO)),
         *(Case(name, layout_of(tensor=2, zero=1, sequence=True)) for name in SHAPES),
+        *(
+            Case(name, layout_of(pipeline=2, zero=zero, micro_batch_size=size))
+            for name, zero, size in product(SHAPES, (0, 1), (8, 2))
+        ),
+        Case("tied", layout_of(pipeline=2, micro_batch_size=3)),
+    ],
+    8: [
+        *(
+            Case(name, layout_of(data=2, tensor=2, pipeline=2, zero=zero, micro_batch_size=size))
+            for name, zero, size in product(("tied", "untied"), (0, 1), (4, 1))
+        ),
+        *(
+            Case("gpt2", layout_of(data=2, tensor=2, pipeline=2, micro_batch_size=2, sequence=sequence))
+            for sequence in (False, True)
+        ),
+        Case("tied", layout_of(data=4, tensor=2, zero=2)),
+        Case("untied", layout_of(data=2, pipeline=4, micro_batch_size=1)),
     ],
 }
 

@@ -76,8 +76,11 @@ class WholeModel:
         losses_BT: Tensor = self._deepspeed(*to_device(batch, self._device), measured=True)
         return losses_BT.cpu()
 
+    def clear_copies(self) -> None:
+        """See `Execution`: there are none."""
+
     def copy_tied_weights(self) -> None:
-        """See `Execution`: there are no copies."""
+        """See `Execution`: there are none."""
 
 
 class ModelWithLoss(nn.Module):
