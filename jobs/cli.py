@@ -191,6 +191,37 @@ def generate(
     generate_once(run, prompt, raw, {key: value for key, value in changes.items() if value is not None})
 
 
+@app.command("export")
+def export_model(
+    run: RunName,
+    directory: Annotated[str, typer.Argument(help="New directory for the model.")],
+    step: Annotated[
+        Literal["pretrain", "finetune"] | None,
+        typer.Option(help="Which of the run's models. Not given: the tuned one where there is one."),
+    ] = None,
+) -> None:
+    """Write a run's model for Hugging Face's transformers: `AutoModelForCausalLM.from_pretrained(DIRECTORY)`.
+
+    GPT-2's or Llama's architecture, with the tokenizer. Where transformers is installed, nothing is written unless its
+    logits are ours. RUN may also be a `model` directory.
+    """
+    from jobs.export import export_model as export
+
+    export(run, directory, step)
+
+
+@app.command("import-model")
+def import_model(
+    source: Annotated[str, typer.Argument(help="Directory with config.json and safetensors, of GPT-2 or Llama.")],
+    directory: Annotated[str, typer.Argument(help="New directory for the model.")],
+    tokenizer: Annotated[str | None, typer.Option(help="Its tokenizer.json, where SOURCE has none.")] = None,
+) -> None:
+    """Read a model that Hugging Face's transformers has saved; `pretrain.init_from=DIRECTORY` starts from it."""
+    from jobs.export import import_model as read
+
+    read(source, directory, tokenizer)
+
+
 @app.command()
 def chat(run: RunName) -> None:
     """Talk with a run's tuned model."""
@@ -224,6 +255,48 @@ def inspect_tokens(
     from jobs.inspect import inspect_tokens as show
 
     show(place, rows, split, row, source, tokens)
+
+
+@inspect.command("checkpoint")
+def inspect_checkpoint(
+    place: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint, or a run: its newest one.")],
+    tensors: Annotated[bool, typer.Option("--tensors", help="Every tensor with shape, norm, range and hash.")] = False,
+) -> None:
+    """Show of which run and step a checkpoint is, its layout, and the hash of its state."""
+    from jobs.inspect_checkpoint import inspect_checkpoint as show
+
+    raise typer.Exit(show(place, tensors))
+
+
+@app.command()
+def checkpoints(
+    run: RunName,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare its checksum.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove old ones first; permanent ones stay.")] = False,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="How many --prune leaves; else the recipe's keep_last.")
+    ] = None,
+) -> None:
+    """List a run's checkpoints: step, size, layout, and whether they are whole; exit code 1 when one is damaged."""
+    from jobs.checkpoints import show_checkpoints
+
+    raise typer.Exit(show_checkpoints(run, verify, prune, keep))
+
+
+@app.command()
+def reshape(
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint, or a run: its newest one.")],
+    parallel: Annotated[str, typer.Option(help="The new layout: data=2,tensor=1,pipeline=2; what is left out is 1.")],
+    zero: Annotated[int, typer.Option(min=0, max=3, help="The ZeRO stage to share each part out for.")] = 1,
+    output: Annotated[str | None, typer.Option(help="Folder of checkpoints to write to; else one beside.")] = None,
+) -> None:
+    """Write a checkpoint for another layout and prove by hashes that no tensor changed.
+
+    Resuming does not need it: a run goes on from any checkpoint in any layout.
+    """
+    from jobs.checkpoints import reshape_checkpoint
+
+    reshape_checkpoint(checkpoint, parallel, zero, output)
 
 
 @app.command()
