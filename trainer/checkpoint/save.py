@@ -65,7 +65,7 @@ def save_checkpoint(
         for script in temporary.glob("zero_to_*.py"):  # DeepSpeed's converters expect its own `latest`
             script.unlink()
         on_disk.publish(temporary, progress.step)
-        on_disk.prune(checkpoints, inputs.job.settings.keep_last)
+        on_disk.prune(checkpoints, inputs.job.settings.keep_last, newest=progress.step)
     ranks.barrier()
     return checkpoints / on_disk.checkpoint_name(progress.step)
 
