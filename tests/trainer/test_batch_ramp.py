@@ -13,7 +13,7 @@ from trainer.data.mixture import MixtureOrder, MixturePlan, Share
 from trainer.data.order import SampleOrder
 from trainer.parallel.layout import Layout
 from trainer.schedule import learning_rate
-from trainer.settings import PretrainSettings, ScheduleSettings
+from trainer.settings import BatchRampSettings, PretrainSettings, ScheduleSettings
 
 ramps = st.builds(
     lambda start, growth, increment, over: BatchRamp(start + growth, start=start, over=over, increment=increment),
@@ -46,7 +46,7 @@ def test_the_ramp_of_gpt_3_goes_from_32_thousand_to_3_2_million_tokens_over_its_
     settings = PretrainSettings(
         global_batch_tokens=3_276_800,
         tokens=300_000_000_000,
-        batch_ramp={"start_tokens": 32_768, "over_tokens": 12_000_000_000},
+        batch_ramp=BatchRampSettings(start_tokens=32_768, over_tokens=12_000_000_000),
     )
     batches = settings.batches(2048)
     assert (batches.rows_of_step(0), batches.rows_per_step) == (16, 1600)
@@ -136,10 +136,10 @@ def test_the_learning_rate_goes_by_samples_and_warm_up_still_ends_at_its_step(
 
 
 def test_a_ramp_that_is_no_whole_number_of_rows_or_shrinks_is_refused() -> None:
-    uneven = PretrainSettings(global_batch_tokens=640, batch_ramp={"start_tokens": 100, "over_tokens": 1000})
+    uneven = PretrainSettings(global_batch_tokens=640, batch_ramp=BatchRampSettings(start_tokens=100, over_tokens=1000))
     with pytest.raises(ValueError, match=r"batch_ramp.start_tokens 100 is no multiple .* 64; the nearest is 128"):
         uneven.batches(64)
     with pytest.raises(ValidationError, match="start_tokens 1280 is above global_batch_tokens 640: a ramp only grows"):
-        PretrainSettings(global_batch_tokens=640, batch_ramp={"start_tokens": 1280, "over_tokens": 1000})
+        PretrainSettings(global_batch_tokens=640, batch_ramp=BatchRampSettings(start_tokens=1280, over_tokens=1000))
     with pytest.raises(ValueError, match="cannot grow from 8 to 4 rows"):
         BatchRamp(4, start=8)

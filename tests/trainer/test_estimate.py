@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from tests.parallel.launcher import run_ranks
 from tests.trainer.saved_tensors import kept_bytes
@@ -11,6 +13,9 @@ from trainer.estimate.activations import activation_bytes, mask_bytes
 from trainer.estimate.training import smaller_settings
 from trainer.flops import find_device
 from trainer.model.declaration import declare_parameters, parameter_count
+from trainer.optim.build import build_optimizer
+from trainer.optim.ownership import owners_of
+from trainer.optim.state import state_kinds
 from trainer.parallel.layout import Layout
 from trainer.parallel.tensor_group import TensorGroup
 from trainer.ranks import Ranks
@@ -155,10 +160,24 @@ def test_tensor_ranks_hold_their_parts_with_the_vocabularys_padding() -> None:
 
 
 @pytest.mark.parametrize(("kind", "least", "most"), [("adafactor", 0.02, 0.5), ("muon", 4.0, 8.0)])
-def test_other_optimizers_keep_less(kind: str, least: float, most: float) -> None:
+def test_other_optimizers_keep_less_and_exactly_what_the_real_ones_do(kind: str, least: float, most: float) -> None:
     shape = shape_of("gpt2")
-    (stage,) = estimated(shape, Layout(1, 1, 1, 0, 8, 2), optimizer={"kind": kind}).stages
-    assert least < stage.optimizer / parameter_count(shape) < most
+    declarations = declare_parameters(shape)
+    held = {item.name: nn.Parameter(torch.zeros(item.local_shape(2))) for item in declarations}
+    settings = PretrainSettings.model_validate({"optimizer": {"kind": kind}}).optimizer
+    optimizer = build_optimizer(held, declarations, settings, tensor=TensorGroup(1, 2))
+    kept = {item.name: sum(v.nbytes for v in state_kinds(optimizer, held[item.name]).values()) for item in declarations}
+    (alone,) = estimated(shape, Layout(1, 1, 1, 0, 8, 2), optimizer={"kind": kind}).stages
+    assert least < alone.optimizer / parameter_count(shape) < most
+    (cut,) = estimated(shape, Layout(3, 2, 1, 0, 6, 2), optimizer={"kind": kind}).stages
+    assert cut.optimizer == sum(kept.values())
+    (shared,) = estimated(shape, Layout(3, 2, 1, 1, 6, 2), optimizer={"kind": kind}).stages
+    owners = owners_of(declarations, settings, 3)
+    by_owner = [
+        sum(kept[item.name] for item, owner in zip(declarations, owners, strict=True) if owner == n) for n in range(3)
+    ]
+    assert shared.optimizer == max(by_owner)
+    assert shared.optimizer < 0.6 * cut.optimizer
 
 
 def test_what_is_offloaded_lies_in_the_hosts_memory() -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from trainer.estimate.activations import STREAM, ActivationBytes, activation_bytes, mask_bytes
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
+from trainer.optim.kinds import kinds_of, state_declaration
+from trainer.optim.ownership import owners_of
 from trainer.parallel.layout import Layout
 from trainer.settings import ModelShape, TrainingSettings
 
@@ -169,20 +171,16 @@ def _cast_values(held: Sequence[ParameterDeclaration], tensor: int, is_last: boo
 def _optimizer_bytes(
     settings: TrainingSettings, held: Sequence[ParameterDeclaration], layout: Layout, values: int
 ) -> int:
-    """State of the optimizer on one process. Whole parameters are dealt out evenly with Adafactor and Muon."""
+    """State of the optimizer on one process, the fullest where Adafactor and Muon share out whole parameters."""
     optimizer = settings.optimizer
     if optimizer.kind == "adamw":
         return 8 * values if layout.zero == 0 else 12 * -(-values // layout.data)
-    state = 0
-    for declaration in held:
-        size = local_size(declaration, layout.tensor)
-        rows, *columns = declaration.local_shape(layout.tensor)
-        if optimizer.kind == "adafactor":
-            state += FLOAT * (rows + columns[0] if columns else size)
-            state += FLOAT * size if optimizer.beta1 is not None else 0
-        else:
-            state += (FLOAT if declaration.role == "matrix" else 2 * FLOAT) * size
-    return state if layout.zero == 0 else -(-state // layout.data)
+    copies = 1 if layout.zero == 0 else layout.data
+    states = [0] * copies
+    for declaration, owner in zip(held, owners_of(held, optimizer, copies), strict=True):
+        kinds = kinds_of(declaration, optimizer)
+        states[owner] += FLOAT * sum(local_size(state_declaration(declaration, kind), layout.tensor) for kind in kinds)
+    return max(states)
 
 
 def boundary_bytes(shape: ModelShape, layout: Layout) -> int:

@@ -19,17 +19,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from trainer.model.declaration import ParameterDeclaration
-from trainer.optim.groups import decay_groups
-from trainer.optim.kinds import COLUMNS, ROWS
-from trainer.optim.ownership import in_messages
+from trainer.optim.kinds import COLUMNS, FIRST_MOMENT, ROWS, SECOND_MOMENT, kinds_of
+from trainer.optim.messages import in_messages
 from trainer.optim.whole_parameters import Held, WholeParameterOptimizer
 from trainer.parallel.tensor_group import TensorGroup
 from trainer.settings import AdafactorSettings
-
-VARIANCE = "exp_avg_sq"
-"""State of a vector: squared gradient of each value."""
-MOMENTUM = "exp_avg"
-"""First moment, where `beta1` is given."""
 
 
 class Adafactor(WholeParameterOptimizer):
@@ -47,24 +41,11 @@ class Adafactor(WholeParameterOptimizer):
     ) -> None:
         """See `WholeParameterOptimizer`."""
         self.settings = settings
-        groups = decay_groups(declarations, settings)
-        super().__init__(named_parameters, declarations, groups, settings.lr, tensor=tensor, data=data, shard=shard)
+        super().__init__(named_parameters, declarations, settings, tensor=tensor, data=data, shard=shard)
 
-    def cost(self, declaration: ParameterDeclaration) -> float:
-        """Every value is read and written about equally often."""
-        return declaration.size
-
-    def make_state(self, held: Held) -> None:
+    def own_kinds(self, declaration: ParameterDeclaration) -> tuple[str, ...]:
         """See `WholeParameterOptimizer`."""
-        parameter, state = held.parameter, self.state[held.parameter]
-        if parameter.dim() > 1:
-            parts = len(held.declaration.slices(self.tensor.rank, self.tensor.size))
-            state[ROWS] = parameter.new_zeros(parameter.shape[0]).detach()
-            state[COLUMNS] = parameter.new_zeros(parts, parameter.shape[1]).detach()
-        else:
-            state[VARIANCE] = torch.zeros_like(parameter).detach()
-        if self.settings.beta1 is not None:
-            state[MOMENTUM] = torch.zeros_like(parameter).detach()
+        return kinds_of(declaration, self.settings)
 
     def update(self, owned: Sequence[Held]) -> None:
         """See `WholeParameterOptimizer`."""
@@ -104,8 +85,8 @@ class Adafactor(WholeParameterOptimizer):
                     gradient=held.gradient[tuple(at)],
                     rows=state[ROWS][at[0]] if ROWS in state else None,
                     columns=state[COLUMNS][number, at[1]] if COLUMNS in state else None,
-                    variance=state[VARIANCE][at[0]] if VARIANCE in state else None,
-                    momentum=state[MOMENTUM][tuple(at)] if MOMENTUM in state else None,
+                    variance=state[SECOND_MOMENT][at[0]] if SECOND_MOMENT in state else None,
+                    momentum=state[FIRST_MOMENT][tuple(at)] if FIRST_MOMENT in state else None,
                 )
             )
         return parts

@@ -8,11 +8,33 @@ from dataclasses import replace
 
 from trainer.model.declaration import ParameterDeclaration
 from trainer.model.partition import Partition
+from trainer.settings import OptimizerSettings
 
 ROWS = "rows"
 """State of a matrix: mean squared gradient of each row, one value an output."""
 COLUMNS = "columns"
 """State of a matrix: mean squared gradient of each column, [parts, inputs]."""
+FIRST_MOMENT = "exp_avg"
+"""AdamW's mean gradient; Adafactor's mean update, where `beta1` is given."""
+SECOND_MOMENT = "exp_avg_sq"
+"""AdamW's squared gradient of each value, and Adafactor's of a vector."""
+MOMENTUM = "momentum"
+"""Muon's mean gradient of a matrix."""
+
+
+def is_orthogonalized(declaration: ParameterDeclaration) -> bool:
+    """Whether a parameter is Muon's; the others are left to AdamW."""
+    return declaration.role == "matrix"
+
+
+def kinds_of(declaration: ParameterDeclaration, settings: OptimizerSettings) -> tuple[str, ...]:
+    """What an optimizer remembers of a parameter, beside the number of steps."""
+    if settings.kind == "adafactor":
+        second = (ROWS, COLUMNS) if len(declaration.shape) > 1 else (SECOND_MOMENT,)
+        return second if settings.beta1 is None else (*second, FIRST_MOMENT)
+    if settings.kind == "muon" and is_orthogonalized(declaration):
+        return (MOMENTUM,)
+    return (FIRST_MOMENT, SECOND_MOMENT)
 
 
 def state_declaration(declaration: ParameterDeclaration, kind: str) -> ParameterDeclaration:

@@ -23,24 +23,16 @@ from torch import Tensor, distributed, nn
 
 from trainer.model.declaration import ParameterDeclaration
 from trainer.optim.adam_state import make_adam_state, set_adam_steps
-from trainer.optim.groups import decay_groups
-from trainer.optim.orthogonal import orthogonalization_cost, orthogonalize
-from trainer.optim.ownership import assign_owners, in_messages
+from trainer.optim.kinds import FIRST_MOMENT, MOMENTUM, SECOND_MOMENT, is_orthogonalized, kinds_of
+from trainer.optim.messages import in_messages
+from trainer.optim.orthogonal import orthogonalize
+from trainer.optim.ownership import owners_of
 from trainer.optim.whole_parameters import Held, WholeParameterOptimizer
 from trainer.parallel.tensor_group import TensorGroup
 from trainer.settings import MuonSettings
 
-MOMENTUM = "momentum"
-"""State of a matrix: the mean gradient."""
 UPDATE_SIZE = 0.2
 """Root mean square of AdamW's updates, as Moonlight measured it."""
-ADAMW_COST = 1000.0
-"""Arithmetic that takes as long as AdamW takes for a value, which waits for memory: a rough figure, for sharing out."""
-
-
-def is_orthogonalized(declaration: ParameterDeclaration) -> bool:
-    """Whether a parameter is Muon's; the others are AdamW's."""
-    return declaration.role == "matrix"
 
 
 class Muon(WholeParameterOptimizer):
@@ -58,8 +50,7 @@ class Muon(WholeParameterOptimizer):
     ) -> None:
         """See `WholeParameterOptimizer`."""
         self.settings = settings
-        groups = decay_groups(declarations, settings)
-        super().__init__(named_parameters, declarations, groups, settings.lr, tensor=tensor, data=data, shard=shard)
+        super().__init__(named_parameters, declarations, settings, tensor=tensor, data=data, shard=shard)
         others = [held for held in self.owned if not is_orthogonalized(held.declaration)]
         self._adamw: torch.optim.AdamW | None = None
         if others:
@@ -71,24 +62,15 @@ class Muon(WholeParameterOptimizer):
             self._adamw = torch.optim.AdamW(given, lr=settings.lr, betas=adamw.betas, eps=adamw.eps, fused=True)
             make_adam_state(self._adamw, [held.parameter for held in others])
 
-    def cost(self, declaration: ParameterDeclaration) -> float:
-        """Floating-point operations, roughly."""
-        if is_orthogonalized(declaration):
-            return sum(
-                orthogonalization_cost(*shape, self.settings.newton_schulz_steps) for shape in _matrices(declaration)
-            )
-        return ADAMW_COST * declaration.size
-
-    def make_state(self, held: Held) -> None:
-        """See `WholeParameterOptimizer`; AdamW's is its own."""
-        if is_orthogonalized(held.declaration):
-            self.state[held.parameter][MOMENTUM] = torch.zeros_like(held.parameter).detach()
+    def own_kinds(self, declaration: ParameterDeclaration) -> tuple[str, ...]:
+        """See `WholeParameterOptimizer`; AdamW keeps the others."""
+        return kinds_of(declaration, self.settings) if is_orthogonalized(declaration) else ()
 
     def state_kinds(self, parameter: Tensor) -> dict[str, Tensor]:
         """See `WholeParameterOptimizer`."""
         if self._adamw is not None and parameter in self._adamw.state:
             state = self._adamw.state[parameter]
-            return {kind: state[kind] for kind in ("exp_avg", "exp_avg_sq")}
+            return {kind: state[kind] for kind in (FIRST_MOMENT, SECOND_MOMENT)}
         return super().state_kinds(parameter)
 
     def set_steps(self, steps: int) -> None:
@@ -135,7 +117,7 @@ class Muon(WholeParameterOptimizer):
     def _orthogonal_of_cut(self, cut: Sequence[Held]) -> list[Tensor]:
         """The same of parameters that the tensor group shares: this process's part of each result."""
         size, here = self.tensor.size, self.tensor.rank
-        workers = assign_owners([self.cost(held.declaration) for held in cut], size)
+        workers = owners_of([held.declaration for held in cut], self.settings, size)
         by_worker = [[number for number, worker in enumerate(workers) if worker == rank] for rank in range(size)]
         order = [number for numbers in by_worker for number in numbers]
         values = [sum(cut[number].parameter.numel() for number in numbers) for numbers in by_worker]
@@ -175,13 +157,3 @@ class Muon(WholeParameterOptimizer):
     def _follow(self, held: Held, direction: Tensor) -> None:
         held.decay()
         held.parameter.add_(direction, alpha=-held.group["lr"])
-
-
-def _matrices(declaration: ParameterDeclaration) -> list[tuple[int, int]]:
-    """Full shapes of the matrices that a parameter holds."""
-    rows, columns = declaration.shape
-    if declaration.partition is None:
-        return [(rows, columns)]
-    if declaration.partition.dimension == 0:
-        return [(part, columns) for part in declaration.partition.parts]
-    return [(rows, part) for part in declaration.partition.parts]

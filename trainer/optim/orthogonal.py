@@ -29,9 +29,3 @@ def orthogonalize(matrix: Tensor, steps: int, precision: torch.dtype) -> Tensor:
         square = x @ x.T
         x = torch.addmm(x, torch.addmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return (x.T if is_tall else x).float()
-
-
-def orthogonalization_cost(rows: int, columns: int, steps: int) -> float:
-    """Floating-point operations of `orthogonalize`."""
-    small, large = min(rows, columns), max(rows, columns)
-    return steps * (4.0 * small * small * large + 2.0 * small**3)

@@ -1,24 +1,20 @@
-"""Who keeps the state of which parameter, where optimizers need parameters whole; and how the others learn the result.
+"""Who keeps the state of which parameter, where optimizers need parameters whole: arithmetic without torch.
 
 DeepSpeed's ZeRO cuts the flattened parameters anywhere, which suits optimizers that treat every value by itself. One
 that looks at rows, columns or singular values needs its matrix whole. So whole parameters are given to the copies:
-each steps those it owns, and sends the new weights to the others. Gradients are the same on all copies before, weights
-after. An owner does exactly what it would do alone, so the result is equal bit for bit to that without sharing out.
-
-Cost: state divided by the number of copies (as well as whole parameters can be); each weight is sent once, in messages
-of up to `MESSAGE_VALUES`.
+each steps those it owns, and sends the new weights to the others (`trainer.optim.messages`). Gradients are the same on
+all copies before, weights after. An owner does exactly what it would do alone, so the result is equal bit for bit to
+that without sharing out.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor, distributed
+from trainer.model.declaration import ParameterDeclaration
+from trainer.optim.kinds import is_orthogonalized
+from trainer.settings import OptimizerSettings
 
-MESSAGE_VALUES = 1 << 25
-"""Values (fp32) that are sent or worked on at once: 128 MiB."""
-
-Item = TypeVar("Item")
+ADAMW_COST = 1000.0
+"""Arithmetic of Muon that takes as long as AdamW takes for a value, which waits for memory: a rough figure."""
 
 
 def assign_owners(costs: Sequence[float], owners: int) -> list[int]:
@@ -35,28 +31,28 @@ def assign_owners(costs: Sequence[float], owners: int) -> list[int]:
     return found
 
 
-def in_messages(items: Sequence[Item], sizes: Sequence[int]) -> Iterator[list[Item]]:
-    """Consecutive items, as many at a time as a message holds; one that is larger comes alone."""
-    gathered: list[Item] = []
-    filled = 0
-    for item, size in zip(items, sizes, strict=True):
-        if gathered and filled + size > MESSAGE_VALUES:
-            yield gathered
-            gathered, filled = [], 0
-        gathered.append(item)
-        filled += size
-    if gathered:
-        yield gathered
+def owners_of(declarations: Sequence[ParameterDeclaration], settings: OptimizerSettings, copies: int) -> list[int]:
+    """The copy that steps each of the parameters that a process and its copies have."""
+    return assign_owners([step_cost(declaration, settings) for declaration in declarations], copies)
 
 
-def spread(parameters: Sequence[Tensor], owners: Sequence[int], group: distributed.ProcessGroup) -> None:
-    """Overwrite each parameter with its owner's; every process of the group must call it with the same owners."""
-    here = distributed.get_rank(group)
-    for owner in range(distributed.get_world_size(group)):
-        owned = [parameter for parameter, number in zip(parameters, owners, strict=True) if number == owner]
-        for sent in in_messages(owned, [parameter.numel() for parameter in owned]):
-            flat = torch.cat([parameter.reshape(-1) for parameter in sent])
-            distributed.broadcast(flat, group=group, group_src=owner)
-            if here != owner:
-                parts = torch.split(flat, [parameter.numel() for parameter in sent])
-                torch._foreach_copy_(sent, [part.view(p.shape) for part, p in zip(parts, sent, strict=True)])
+def step_cost(declaration: ParameterDeclaration, settings: OptimizerSettings) -> float:
+    """Work of a step for a parameter, to be compared with that for others of the same optimizer."""
+    if settings.kind != "muon":
+        return declaration.size
+    if not is_orthogonalized(declaration):
+        return ADAMW_COST * declaration.size
+    rows, columns = declaration.shape
+    if declaration.partition is None:
+        return orthogonalization_cost(rows, columns, settings.newton_schulz_steps)
+    by_rows = declaration.partition.dimension == 0
+    return sum(
+        orthogonalization_cost(part if by_rows else rows, columns if by_rows else part, settings.newton_schulz_steps)
+        for part in declaration.partition.parts
+    )
+
+
+def orthogonalization_cost(rows: int, columns: int, steps: int) -> float:
+    """Floating-point operations of `trainer.optim.orthogonal.orthogonalize`."""
+    small, large = min(rows, columns), max(rows, columns)
+    return steps * (4.0 * small * small * large + 2.0 * small**3)

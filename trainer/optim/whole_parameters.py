@@ -14,8 +14,12 @@ import torch
 from torch import Tensor, distributed, nn
 
 from trainer.model.declaration import ParameterDeclaration
-from trainer.optim.ownership import assign_owners, spread
+from trainer.optim.groups import decay_groups
+from trainer.optim.kinds import state_declaration
+from trainer.optim.messages import spread
+from trainer.optim.ownership import owners_of
 from trainer.parallel.tensor_group import TensorGroup
+from trainer.settings import OptimizerSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +54,7 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
         self,
         named_parameters: Mapping[str, nn.Parameter],
         declarations: Sequence[ParameterDeclaration],
-        groups: Sequence[tuple[Sequence[str], float]],
-        lr: float,
+        settings: OptimizerSettings,
         *,
         tensor: TensorGroup,
         data: distributed.ProcessGroup | None,
@@ -62,16 +65,16 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
         Args:
             named_parameters: Canonical name -> this process's part.
             declarations: Of exactly these, in an order that is the same on all processes of `tensor` and `data`.
-            groups: (names, weight decay).
-            lr: Learning rate until another is set.
+            settings: Of the optimizer.
             tensor: The processes that hold the other parts.
             data: The processes that hold the same parts. None: this one alone.
             shard: Whether they share the work out. Without it each does all.
         """
+        groups = decay_groups(declarations, settings)
         by_name = {declaration.name: declaration for declaration in declarations}
         super().__init__(
             [
-                {"params": [named_parameters[name] for name in names], "weight_decay": decay, "lr": lr}
+                {"params": [named_parameters[name] for name in names], "weight_decay": decay, "lr": settings.lr}
                 for names, decay in groups
             ],
             {},
@@ -80,9 +83,7 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
         self._data = data if shard and data is not None and distributed.get_world_size(data) > 1 else None
         self._copies = 1 if self._data is None else distributed.get_world_size(self._data)
         self._here = 0 if self._data is None else distributed.get_rank(self._data)
-        owners = dict(
-            zip(by_name, assign_owners([self.cost(found) for found in declarations], self._copies), strict=True)
-        )
+        owners = dict(zip(by_name, owners_of(declarations, settings, self._copies), strict=True))
         group_of = {name: group for (names, _), group in zip(groups, self.param_groups, strict=True) for name in names}
         self.held = [
             Held(named_parameters[name], declaration, group_of[name], owners[name])
@@ -93,7 +94,9 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
         self.steps = 0
         """Steps taken."""
         for held in self.owned:
-            self.make_state(held)
+            for kind in self.own_kinds(held.declaration):
+                shape = state_declaration(held.declaration, kind).local_shape(tensor.size)
+                self.state[held.parameter][kind] = held.parameter.detach().new_zeros(shape)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -123,12 +126,8 @@ class WholeParameterOptimizer(torch.optim.Optimizer):
         self.steps = steps
 
     @abstractmethod
-    def cost(self, declaration: ParameterDeclaration) -> float:
-        """Work of a step for a parameter, in any unit."""
-
-    @abstractmethod
-    def make_state(self, held: Held) -> None:
-        """Fill `self.state` of a parameter."""
+    def own_kinds(self, declaration: ParameterDeclaration) -> tuple[str, ...]:
+        """The kinds of state that this class itself keeps of a parameter."""
 
     @abstractmethod
     def update(self, owned: Sequence[Held]) -> None:

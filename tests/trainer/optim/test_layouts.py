@@ -8,7 +8,7 @@ from torch import Tensor, distributed
 
 from tests.parallel.launcher import run_ranks
 from tests.trainer.optim.material import DECLARATIONS, declaration_of, parameters, run, settings_of
-from trainer.optim import ownership
+from trainer.optim import messages
 from trainer.optim.build import build_optimizer
 from trainer.optim.kinds import state_declaration
 from trainer.optim.muon import Muon
@@ -50,7 +50,7 @@ def train(layout: Layout, ranks: Ranks, kind: str, shard: bool, data: Any, tenso
 
 def on_each_rank(ranks: Ranks) -> dict[Any, Any]:
     # Small messages, so that there are many of them.
-    ownership.MESSAGE_VALUES = 300
+    messages.MESSAGE_VALUES = 300
     found = {}
     for name, layout in LAYOUTS.items():
         data, tensor = (group_of(layout.groups(axis), ranks.rank) for axis in ("data", "tensor"))

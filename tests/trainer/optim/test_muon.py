@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tests.trainer.optim.material import DECLARATIONS, declaration_of, gradient, parameters, run, settings_of, weight
 from trainer.model.declaration import ParameterDeclaration
 from trainer.optim.build import build_optimizer
-from trainer.optim.muon import is_orthogonalized
+from trainer.optim.kinds import is_orthogonalized
 from trainer.optim.orthogonal import orthogonalize
 from trainer.optim.state import state_kinds
 

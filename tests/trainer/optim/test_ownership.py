@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.optim import ownership
-from trainer.optim.ownership import assign_owners, in_messages
+from trainer.optim import messages
+from trainer.optim.messages import in_messages
+from trainer.optim.ownership import assign_owners
 
 
 def fullest(costs: Sequence[int], found: Sequence[int]) -> int:
@@ -34,12 +35,12 @@ def test_owners_follow_from_costs_alone() -> None:
 
 @given(sizes=st.lists(st.integers(1, 60), max_size=40))
 def test_messages_keep_the_order_and_are_no_larger_than_they_may_be(sizes: list[int]) -> None:
-    largest = ownership.MESSAGE_VALUES
-    ownership.MESSAGE_VALUES = 50
+    largest = messages.MESSAGE_VALUES
+    messages.MESSAGE_VALUES = 50
     try:
         found = list(in_messages(range(len(sizes)), sizes))
     finally:
-        ownership.MESSAGE_VALUES = largest
+        messages.MESSAGE_VALUES = largest
     assert [item for message in found for item in message] == list(range(len(sizes)))
     for message in found:
         assert sum(sizes[item] for item in message) <= 50 or len(message) == 1
