@@ -123,7 +123,7 @@ class Pipeline:
 
     def _execute(self, schedule: Any, batches: Sequence[Batch]) -> None:
         # Without its own messages about shapes a stage expects what the last micro-batch had.
-        shapes = {(batch.inputs.shape, len(_flow(batch))) for batch in batches}
+        shapes = {tuple(tensor.shape for tensor in _flow(batch)) for batch in batches}
         one = next(iter(shapes)) if len(shapes) == 1 else None
         self._deepspeed.dynamic_shape = one is None
         if one is None or one != self._shape_of_flow:
