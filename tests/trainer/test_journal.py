@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from pathlib import Path
 
 from trainer.journal import Journal
@@ -38,3 +39,23 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
     journal.event("start")
     journal.rewind(0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_skipped_step_is_a_line_of_metrics_and_an_event_and_what_is_no_number_is_left_out(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    journal = Journal(tmp_path, stream, active=True)
+    journal.skip(step=4, message="step 4: the loss is nan", loss=math.nan, gradient_norm=2.5)
+    assert lines(tmp_path / "metrics.jsonl") == [{"step": 4, "skipped": True, "gradient_norm": 2.5}]
+    (event,) = lines(tmp_path / "events.jsonl")
+    assert event.items() >= {"event": "skip", "message": "step 4: the loss is nan", "gradient_norm": 2.5}.items()
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["skip"]
+
+
+def test_figures_without_a_value_are_left_out_of_a_line(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, None, active=True)
+    journal.step(step=1, loss=2.5, mfu=None)
+    journal.norms(step=1, norms={"blocks.0": {"weight": 3.0}})
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "loss": 2.5},
+        {"step": 1, "norms": {"blocks.0": {"weight": 3.0}}},
+    ]
