@@ -60,6 +60,10 @@ def require_same(store: Store, rank: int, world: int, own: dict[str, str]) -> No
         found = difference([entry["values"] for entry in given], [entry["host"] for entry in given])
         store.set(f"{prefix}/verdict", json.dumps(found))
     if verdict := json.loads(store.get(f"{prefix}/verdict")):
+        store.set(f"{prefix}/heard/{rank}", "")
+        if rank == 0:  # its end is the end of the store
+            for other in range(world):
+                store.get(f"{prefix}/heard/{other}")
         raise UserError(verdict)
 
 

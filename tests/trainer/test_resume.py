@@ -40,11 +40,8 @@ class Run:
         }
         self.events: list[dict[str, Any]] = []
 
-    def start(
-        self, at_step: int | None = None, then: Callable[["Run"], object] = lambda _: None, **settings: Any
-    ) -> int:
-        """Run until the end; once a step is reported do something to the processes. Returns the exit code."""
-        job = TrainingJob(
+    def job(self, **settings: Any) -> TrainingJob:
+        return TrainingJob(
             kind="pretrain",
             directory=self.directory,
             tokens=self.tokens,
@@ -53,6 +50,12 @@ class Run:
             settings=PretrainSettings.model_validate({**self.settings, **settings}),
             seed=11,
         )
+
+    def start(
+        self, at_step: int | None = None, then: Callable[["Run"], object] = lambda _: None, **settings: Any
+    ) -> int:
+        """Run until the end; once a step is reported do something to the processes. Returns the exit code."""
+        job = self.job(**settings)
         job_file = self.directory.parent / "test-job.json"
         job_file.write_text(job.model_dump_json())
         self.events = []

@@ -1,0 +1,52 @@
+"""The same recipe under torchrun and srun: real processes, found by what the launcher tells them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.faults.pretraining import command, events, start, steps_measured, write_run
+
+
+def srun(folder: Path, job: int, *words: list[str], **variables: str) -> list[subprocess.Popen[str]]:
+    """What srun does: a task for each of `words`, with Slurm's variables."""
+    step = {
+        "SLURM_JOB_ID": str(job),
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": str(len(words)),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_CPUS_PER_TASK": "1",
+    }
+    return [
+        start(folder, given, **step, **variables, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank))
+        for rank, given in enumerate(words)
+    ]
+
+
+def test_torchrun_starts_the_processes_and_only_the_first_holds_the_run(tmp_path: Path) -> None:
+    pretrain = write_run(tmp_path)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    run = start(tmp_path, [*torchrun, *command()])
+    output, _ = run.communicate(timeout=120)
+    assert run.returncode == 0, output
+    assert steps_measured(pretrain) == [1, 2, 3, 4]
+    assert events(pretrain, "start")[0]["processes"] == 2
+    assert output.count("validation loss") >= 1
+
+
+def test_tasks_of_srun_stop_before_the_jobs_end_and_one_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    pretrain = write_run(tmp_path)
+    end = str(int(time.time()) + 5 * 60 + 1)  # a second from now the five minutes for saving begin
+    job, long = os.getpid(), command("pretrain.steps=100000")
+    tasks = srun(tmp_path, job, long, long, SLURM_JOB_END_TIME=end)
+    outputs = [task.communicate(timeout=120)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [75, 75], outputs
+    assert "asked to stop" in events(pretrain, "stop")[0]["message"], "nobody else did: the end is near"
+    assert list((pretrain / "checkpoints").glob("step_*/COMPLETE"))
+
+    tasks = srun(tmp_path, job + 1, long, [*long, "pretrain.optimizer.lr=0.5"])
+    outputs = [task.communicate(timeout=120)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [1, 1], outputs
+    for output in outputs:
+        assert "the processes of this run are not alike: settings.optimizer.lr is 0.5 on rank 1" in output

@@ -1,0 +1,56 @@
+"""Runs that hang, fail or are ended: real processes, stopped and killed from outside."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from tests.trainer.test_resume import Run, assert_same_course
+
+LIMITS = {"start_minutes": 2.0, "step_minutes": 0.05, "save_minutes": 1.0}
+
+
+def test_a_frozen_process_is_named_within_its_limit_and_its_stacks_are_in_its_log(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    frozen: list[tuple[float, int]] = []
+
+    def freeze_the_second(run: Run) -> None:
+        process = run.children()[1]
+        process.suspend()
+        frozen.append((time.monotonic(), process.pid))
+
+    code = run.start(at_step=12, then=freeze_the_second, watch=LIMITS)
+    seconds = time.monotonic() - frozen[0][0]
+    assert code == 124
+    message = run.messages("error")[0]
+    assert f"process {frozen[0][1]}) has been silent for" in message
+    assert "rank 1 (" in message
+    assert "of step 1" in message
+    assert seconds < 3.0 + 10.0, "limit of a step, and the time to print stacks"
+    log = (run.directory / "logs" / "rank_1.log").read_text()
+    assert "most recent call first" in log, "even the frozen process tells where it is"
+    assert "a hang was detected" in (run.directory / "logs" / "rank_0.log").read_text()
+
+
+def test_a_killed_run_is_started_again_and_goes_the_way_of_one_that_was_not(tmp_path: Path) -> None:
+    fields = {"steps": 12, "checkpoint_every": 4, "validation_every": 0}
+    whole, killed = Run(tmp_path / "whole"), Run(tmp_path / "killed")
+    assert whole.start(**fields) == 0, whole.events
+
+    def kill_once(run: Run) -> None:
+        if not run.messages("restart"):
+            os.kill(run.children()[1].pid, signal.SIGKILL)
+
+    assert killed.start(at_step=6, then=kill_once, watch={"restarts": 2}, **fields) == 0, killed.events
+    assert "training process 1 was ended by SIGKILL" in killed.messages("error")[0]
+    (restart,) = killed.messages("restart")
+    assert "restart 1 of 2 from the last good checkpoint in 1 s" in restart
+    assert "resumed after step 4 of 12" in killed.messages("resume")[0]
+    assert_same_course(killed, whole)
+
+
+def test_a_scheduler_that_warns_with_usr1_gets_a_saved_run(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.start(at_step=2, then=lambda run: run.process.send_signal(signal.SIGUSR1), watch={"restarts": 5}) == 75
+    assert "asked to stop" in run.messages("stop")[0]
+    assert not run.messages("restart")
