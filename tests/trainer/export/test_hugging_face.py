@@ -1,6 +1,7 @@
 """Exports are what transformers computes, imports of exports are bit-equal, and what does not fit is refused."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,20 @@ def test_a_chat_model_has_its_template_and_end(tmp_path: Path) -> None:
     assert tokenizer.eos_token == "<|im_end|>"
     config = json.loads((tmp_path / "exported" / "generation_config.json").read_text())
     assert config["eos_token_id"] == [0, 2]
+
+
+def test_whoever_may_read_the_config_may_read_the_weights(tmp_path: Path) -> None:
+    write_model_directory(tmp_path / "model", {})
+    write_directory(tmp_path / "model", tmp_path / "exported")
+    read_directory(tmp_path / "exported", tmp_path / "back")
+    for weights in ("exported/model.safetensors", "back/weights.safetensors"):
+        assert (tmp_path / weights).stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def test_without_transformers_an_export_says_that_it_was_not_checked(

@@ -12,6 +12,7 @@ check the model twice; of reading: the model once.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,8 +97,6 @@ def read_directory(source: Path, target: Path, tokenizer: Path | None = None) ->
     `tokenizer`: its tokenizer.json where the directory has none. Raises UserError when the model is not one of ours,
     when weights are missing or too many, when `target` is in use, and when what transformers computes differs.
     """
-    from safetensors.torch import save_file
-
     place = source / CONFIG
     try:
         config = json.loads(place.read_bytes())
@@ -113,7 +112,7 @@ def read_directory(source: Path, target: Path, tokenizer: Path | None = None) ->
     read = _reader(source, shape, family)
     with _appearing(target) as directory:
         weights = {item.name: assemble(item, family, read) for item in declare_parameters(shape)}
-        save_file(weights, directory / WEIGHTS)
+        _save(weights, directory / WEIGHTS)
         del weights
         with storage.write_atomically(str(directory / SHAPE)) as file:
             file.write(shape.model_dump_json(indent=2).encode() + b"\n")
@@ -139,8 +138,6 @@ def _appearing(target: Path) -> Iterator[Path]:
 
 
 def _write_weights(model: Path, directory: Path, shape: ModelShape, family: Family) -> None:
-    from safetensors.torch import save_file
-
     files: list[list[Any]] = [[]]
     filled = 0
     for declaration in declare_parameters(shape):
@@ -158,11 +155,21 @@ def _write_weights(model: Path, directory: Path, shape: ModelShape, family: Fami
         for declaration in declarations:
             parameter = read(declaration)
             weights |= {place.name: place.take(parameter) for place in places_of(declaration, family)}
-        save_file(weights, directory / name, metadata={"format": "pt"})
+        _save(weights, directory / name)
         index |= dict.fromkeys(weights, name)
     if len(files) > 1:
         total = sum(4 * declaration.size for declaration in declare_parameters(shape))
         storage.write_json(str(directory / INDEX), {"metadata": {"total_size": total}, "weight_map": index})
+
+
+def _save(weights: dict[str, Tensor], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file(weights, path, metadata={"format": "pt"})
+    # It leaves a file that only its owner may read.
+    allowed = os.umask(0)
+    os.umask(allowed)
+    path.chmod(0o666 & ~allowed)
 
 
 def _write_tokenizer(model: Path, directory: Path, tokenizer: "Tokenizer", shape: ModelShape, chat: bool) -> None:
