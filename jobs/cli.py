@@ -36,20 +36,43 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as pretrain.optimizer.lr=3e-4.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, do nothing.")]
+Devices = Annotated[
+    int | None, typer.Option(min=1, help="Plan for so many devices, one process each. None: this machine.")
+]
+DeviceName = Annotated[str | None, typer.Option("--device", help="Plan for this device, such as h100 or a100-80gb.")]
+Utilisation = Annotated[
+    float | None, typer.Option(min=0.01, max=1.0, help="Part of its peak that the time is reckoned with; else 0.4.")
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Directory of a run, such as runs/quickstart.")]
 INTERRUPTED = 75
 
 
-def _steps(recipe: str, overrides: list[str] | None, dry_run: bool, last: str, alone: bool = False) -> None:
+def _steps(
+    recipe: str,
+    overrides: list[str] | None,
+    dry_run: bool,
+    last: str,
+    alone: bool = False,
+    planned: tuple[int | None, str | None, float | None] = (None, None, None),
+) -> None:
     from jobs.run import run_steps
+    from jobs.training_plan import planned_target
 
-    run_steps(recipe, overrides or [], last=last, dry_run=dry_run, alone=alone)
+    target = planned_target(dry_run, *planned)
+    run_steps(recipe, overrides or [], last=last, dry_run=dry_run, alone=alone, target=target)
 
 
 @app.command()
-def run(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    dry_run: DryRun = False,
+    devices: Devices = None,
+    device: DeviceName = None,
+    mfu: Utilisation = None,
+) -> None:
     """Do every step of a recipe: corpus, tokenizer, tokens, pretrain, finetune, report."""
-    _steps(recipe, overrides, dry_run, "report")
+    _steps(recipe, overrides, dry_run, "report", planned=(devices, device, mfu))
 
 
 @app.command()
@@ -121,6 +144,9 @@ def pretrain(
     recipe: RecipeName,
     overrides: Overrides = None,
     dry_run: DryRun = False,
+    devices: Devices = None,
+    device: DeviceName = None,
+    mfu: Utilisation = None,
     launcher: Annotated[
         Literal["embedded", "torchrun", "deepspeed", "slurm", "ray"] | None,
         typer.Option(help="Who starts the processes. None: torchrun, deepspeed or srun if they started this, else us."),
@@ -148,8 +174,10 @@ def pretrain(
         show_command(recipe, overrides or [], chosen, nodes, processes_per_node)
         return
     from jobs.run import run_steps
+    from jobs.training_plan import planned_target
 
-    run_steps(recipe, overrides or [], last="pretrain", dry_run=dry_run, alone=True, launching=chosen)
+    target = planned_target(dry_run, devices, device, mfu)
+    run_steps(recipe, overrides or [], last="pretrain", dry_run=dry_run, alone=True, launching=chosen, target=target)
 
 
 @app.command()
@@ -297,6 +325,24 @@ def reshape(
     from jobs.checkpoints import reshape_checkpoint
 
     reshape_checkpoint(checkpoint, parallel, zero, output)
+
+
+@app.command()
+def layouts(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="[RECIPE]", help="A recipe: which layouts it could have.")
+    ] = None,
+    overrides: Overrides = None,
+    devices: Annotated[int | None, typer.Option(min=1, help="On so many devices. None: this machine's.")] = None,
+    device: Annotated[str | None, typer.Option(help="Of this kind, such as h100: tells which fit its memory.")] = None,
+) -> None:
+    """List what works together in training and what is refused, and why; with a recipe, the layouts it could have."""
+    from jobs.layouts import show_layouts, show_layouts_of
+
+    if recipe is None:
+        show_layouts()
+    else:
+        show_layouts_of(recipe, overrides or [], devices, device)
 
 
 @app.command()

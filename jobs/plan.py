@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from jobs.estimate import show_trainings
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
 from jobs.terminal import console, done, note, show_table, size
 from jobs.tokens import packing_of
+from jobs.training_plan import Target, plan_trainings, target_of
 from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.dedup.keeping import KeepingStage
@@ -22,21 +24,18 @@ from pipeline.errors import UserError
 from pipeline.sources.content_size import content_bytes
 from trainer.data.mixed_rows import OWN, RunData, plan_run
 from trainer.data.token_dataset import find_dataset
-from trainer.devices import count_cores, count_gpus
-from trainer.model.declaration import parameter_count
-from trainer.parallel.layout import Layout, plan_layout
-from trainer.settings import ModelShape
+from trainer.parallel.layout import Layout
 
 _TRAINING_STEPS = ("pretrain", "finetune")
 _TRAINING_PACKAGES = ("torch", "deepspeed", "safetensors")
 
 
-def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
-    """Make sure that the packages and files of all steps are there and that the layout works.
+def check(loaded: LoadedRecipe, steps: Sequence[str], target: Target) -> None:
+    """Make sure that the packages and files of all steps are there and that the layouts work on `target`.
 
     Raises:
         UserError: names the missing packages and the command that installs them, or the missing file.
-        RecipeError: the layout of the training is not supported.
+        RecipeError: a layout is not supported; everything that is wrong with it.
     """
     recipe = loaded.recipe
     named = [(stage.name, path) for stage in recipe.stages for path in stage.files()] if "corpus" in steps else []
@@ -46,8 +45,8 @@ def check(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         raise RecipeError("\n".join(absent))
     if "corpus" in steps and (unknown := _unknown_sources(recipe)):
         raise RecipeError("\n".join(unknown))
-    if "pretrain" in steps:
-        pretraining_plan(loaded)
+    plan_trainings(loaded, steps, target)
+    if "pretrain" in steps and not target.is_elsewhere:
         pretraining_data(loaded, steps)
     if any(step in _TRAINING_STEPS for step in steps):
         missing = [name for name in _TRAINING_PACKAGES if find_spec(name) is None]
@@ -71,7 +70,7 @@ def _unknown_sources(recipe: Recipe) -> list[str]:
     return found
 
 
-def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
+def show_plan(loaded: LoadedRecipe, steps: Sequence[str], target: Target) -> None:
     """Print what each step would do, after checking all that can be checked without doing it."""
     recipe = loaded.recipe
     console.print(f"[bold]{loaded.path}[/bold] -> {RunDirectory(recipe.run).url}")
@@ -96,11 +95,19 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
         rows.append(("tokenizer", f"{recipe.tokenizer.vocab_size:,} tokens, {recipe.tokenizer.pre_tokenization}"))
     if recipe.tokens is not None and "tokens" in steps:
         rows.append(("tokens", packing_of(recipe.tokens)))
-    rows += _training_rows(loaded, steps)
     if rows:
         show_table("then", ("step", "what"), rows, prose="what")
-    if "pretrain" in steps and (data := pretraining_data(loaded, steps)) is not None:
-        if "tokens" in steps:
+    data = None
+    try:
+        data = pretraining_data(loaded, steps) if "pretrain" in steps else None
+    except UserError as fault:
+        if not target.is_elsewhere:
+            raise
+        note(f"not looked at, since it is not on this machine: {fault}")
+    is_rewritten = "tokens" in steps
+    show_trainings(loaded, steps, target, None if data is None or is_rewritten else data.plan.rows)
+    if data is not None:
+        if is_rewritten:
             note("of the run's own token dataset as it is now; the tokens step may change it:")
         show_mixture(data.plan.table())
         if data.bytes_to_fetch > data.settings.shard_cache_bytes:
@@ -110,45 +117,6 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str]) -> None:
                 "fetch; raise it, or copy the datasets to a file system"
             )
     done("plan", "everything checked; run it without --dry-run")
-
-
-def _training_rows(loaded: LoadedRecipe, steps: Sequence[str]) -> list[tuple[str, str]]:
-    recipe = loaded.recipe
-    rows: list[tuple[str, str]] = []
-    layout, shape = pretraining_plan(loaded), model_shape(recipe)
-    if "pretrain" in steps and recipe.pretrain is not None and layout is not None and shape is not None:
-        parameters = parameter_count(shape)
-        rows.append(("model", f"{parameters:,} parameters, {shape.layers} layers, width {shape.width}"))
-        rows.append(
-            (
-                "pretrain",
-                f"{layout.world} processes, ZeRO-{layout.zero}, {layout.rows_per_step} rows a step in micro-batches of "
-                f"{layout.micro_batch_size} ({layout.accumulation_steps} a process)",
-            )
-        )
-        weights, gradients, moments = state_bytes(parameters, layout)
-        rows.append(
-            (
-                "memory",
-                f"a process: weights {size(weights)}, gradients {size(gradients)}, optimizer {size(moments)}, "
-                "and the activations of a micro-batch",
-            )
-        )
-        rows.append(("length", _length(recipe, shape, parameters)))
-    if "finetune" in steps and recipe.finetune is not None:
-        rows.append(("finetune", recipe.finetune.data or "questions made from the corpus"))
-    return rows
-
-
-def _length(recipe: Recipe, shape: ModelShape, parameters: int) -> str:
-    settings = recipe.pretrain
-    assert settings is not None
-    if settings.steps is None and settings.tokens is None and not settings.has_only_budgets:
-        return f"{settings.epochs or 1:g} epochs of the token dataset, whose size is known when it is written"
-    steps = settings.total_steps(0, shape.context_length)
-    tokens = steps * settings.global_batch_tokens
-    # 6 FLOP for each parameter and token: forward 2, backward 4 (Kaplan et al. 2020, section 2.1).
-    return f"{steps:,} steps, {tokens:,} tokens, {6 * parameters * tokens:.1e} FLOP (6 x parameters x tokens)"
 
 
 def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | None:
@@ -171,6 +139,15 @@ def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | No
         raise
 
 
+def pretraining_plan(loaded: LoadedRecipe) -> Layout | None:
+    """The layout of pretraining on this machine; None when the recipe has none.
+
+    Raises:
+        RecipeError: all that does not go together.
+    """
+    return plan_trainings(loaded, ["pretrain"], target_of("embedded")).get("pretrain")
+
+
 def show_mixture(table: Sequence[dict[str, Any]]) -> None:
     """Print what `MixturePlan.table` says: tokens by dataset and source, and how often each is gone through."""
     columns = ("dataset", "source", "tokens", "share", "epochs")
@@ -179,35 +156,3 @@ def show_mixture(table: Sequence[dict[str, Any]]) -> None:
         for line in table
     ]
     show_table("trained on", columns, rows, prose="source")
-
-
-def state_bytes(parameters: int, layout: Layout) -> tuple[int, int, int]:
-    """Bytes of fp32 weights, gradients and AdamW's moments that one process holds, by ZeRO stage."""
-    share = parameters // layout.data
-    return (
-        4 * (share if layout.zero >= 3 else parameters),
-        4 * (share if layout.zero >= 2 else parameters),
-        8 * (share if layout.zero >= 1 else parameters),
-    )
-
-
-def model_shape(recipe: Recipe) -> ModelShape | None:
-    """The model with vocabulary and context; None when the recipe trains none."""
-    if recipe.model is None or recipe.tokens is None or recipe.tokenizer is None:
-        return None
-    return recipe.model.shaped(recipe.tokenizer.vocab_size, recipe.tokens.context_length)
-
-
-def pretraining_plan(loaded: LoadedRecipe) -> Layout | None:
-    """How pretraining would be spread over this machine; None when the recipe has no pretraining.
-
-    Raises:
-        RecipeError: the layout is not supported, or the batch cannot be divided.
-    """
-    recipe = loaded.recipe
-    if recipe.pretrain is None or recipe.tokens is None:
-        return None
-    try:
-        return plan_layout(recipe.pretrain, recipe.tokens.context_length, gpus=count_gpus(), cores=count_cores())
-    except (UserError, ValueError) as fault:
-        raise RecipeError(f"{loaded.path}: pretrain: {fault}") from fault

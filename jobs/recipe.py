@@ -92,6 +92,12 @@ class LoadedRecipe:
     """The `key=value` words of the command line."""
     resolved: dict[str, Any]
     """Every key with its value, defaults included."""
+    overridden: dict[Location, str]
+    """Keys that words of the command line set, each with its word."""
+
+    def located(self, problems: Sequence[Problem]) -> RecipeError:
+        """The error of a recipe whose values do not go together: a line for each, with the place of its key."""
+        return RecipeError("\n".join(_lines_for(self.path, RecipeLines(self.text), problems, self.overridden)))
 
 
 def shipped_recipes() -> list[str]:
@@ -129,7 +135,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> LoadedRecipe:
     recipe = _parse(data, problems)
     if problems or recipe is None:
         raise RecipeError("\n".join(_lines_for(path, lines, problems, overridden)))
-    return LoadedRecipe(recipe, path, text, list(overrides), recipe_as_yaml(recipe))
+    return LoadedRecipe(recipe, path, text, list(overrides), recipe_as_yaml(recipe), overridden)
 
 
 def _read(name: str) -> tuple[str, str]:

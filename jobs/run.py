@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from jobs.job import Job, open_job
 from jobs.launching import HERE, Launching, follow
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError, load_recipe
 from jobs.terminal import done, duration, note, shown
 from pipeline.errors import Interrupted
+
+if TYPE_CHECKING:
+    from jobs.training_plan import Target
 
 STEPS = ("corpus", "tokenizer", "tokens", "pretrain", "questions", "finetune", "report")
 """In order. `questions` and `report` have no command of their own: the first belongs to `finetune`."""
@@ -41,15 +45,21 @@ def run_steps(
     dry_run: bool,
     alone: bool = False,
     launching: Launching = HERE,
+    target: Target | None = None,
 ) -> None:
-    """Load the recipe, then plan or do its steps; a process of a run that is not the first only takes part."""
+    """Load the recipe, then plan or do its steps; a process of a run that is not the first only takes part.
+
+    `target` is what trainings are planned for; None: what the launcher starts them on.
+    """
     from jobs.plan import check, show_plan
+    from jobs.training_plan import target_of
 
     loaded = load_recipe(name, overrides)
     steps = steps_to_do(loaded.recipe, last, alone)
-    check(loaded, steps)
+    target = target or target_of(launching.launcher)
+    check(loaded, steps, target)
     if dry_run:
-        show_plan(loaded, steps)
+        show_plan(loaded, steps, target)
         return
     if launching.is_follower():
         follow(loaded, launching)

@@ -28,6 +28,11 @@ def note(message: str) -> None:
     console.print(f"[dim]{escape(message)}[/dim]")
 
 
+def warn(message: str) -> None:
+    """Something that will probably go wrong."""
+    console.print(f"[bold yellow]warning:[/bold yellow] {escape(message)}")
+
+
 def headline(title: str, detail: str = "") -> None:
     """The beginning of a step."""
     console.print(f"[bold cyan]{escape(title)}[/bold cyan] {escape(detail)}")
@@ -72,8 +77,10 @@ def size(amount: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 1 h 02 min, 3 min 05 s, 12 s."""
+    """Seconds for people: 3 d 04 h, 1 h 02 min, 3 min 05 s, 12 s."""
     whole = round(seconds)
+    if whole >= 48 * 3600:
+        return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"

@@ -1,6 +1,6 @@
 """What a training run needs and how long it takes, by arithmetic: no torch, no process, no data."""
 
 from trainer.estimate.memory import USABLE, StageMemory
-from trainer.estimate.training import Estimate, estimate_training
+from trainer.estimate.training import Estimate, estimate_training, smaller_settings
 
-__all__ = ["USABLE", "Estimate", "StageMemory", "estimate_training"]
+__all__ = ["USABLE", "Estimate", "StageMemory", "estimate_training", "smaller_settings"]

@@ -168,8 +168,9 @@ def _traffic(shape: ModelShape, layout: Layout, bounds: list[int], precision: st
         for stage in range(layout.pipeline)
     )
     tokens = layout.rows_per_rank * shape.context_length
-    # Each block sums twice forward and twice backward; computing a block again sums twice more.
-    sums = 6 if checkpointed else 4
+    # Each block sums twice forward and twice backward; computing a block again sums twice more. A sum sends as much as
+    # two gathers; with sequence parallelism the inputs of two layers are gathered again in the backward pass.
+    sums = (6 if checkpointed else 4) + (1 if layout.sequence else 0)
     tensor = 2.0 * (layout.tensor - 1) / layout.tensor * sums * blocks * element * tokens * shape.width
     passed = boundary_bytes(shape, layout) * layout.accumulation_steps if layout.pipeline > 1 else 0
     return Traffic(data=data, tensor=tensor, pipeline=2.0 * passed)

@@ -49,6 +49,13 @@ def _cannot_be_cut(size: Callable[[ModelSettings], int]) -> Callable[[Request], 
     return lambda request: request.model is not None and size(request.model) % _tensor(request) != 0
 
 
+def _kv_heads_cannot_be_cut(request: Request) -> bool:
+    """Where there are fewer than heads: otherwise the heads' own entry has said it."""
+    if request.model is None or request.model.key_value_heads == request.model.heads:
+        return False
+    return request.model.key_value_heads % _tensor(request) != 0
+
+
 def _heads(request: Request) -> str:
     both = [number for number in divisors(_model(request).heads) if _model(request).key_value_heads % number == 0]
     return f"heads and kv_heads allow {_listed(both)}"
@@ -173,7 +180,7 @@ REFUSALS = (
     Refusal(
         what="kv_heads that parallel.tensor does not divide",
         key="parallel.tensor",
-        applies=_cannot_be_cut(lambda model: model.key_value_heads),
+        applies=_kv_heads_cannot_be_cut,
         found=lambda r: f"tensor {_tensor(r)} does not divide the {_model(r).key_value_heads} heads of keys and values",
         reason="each process of a group computes whole heads, and keys and values are not copied",
         remedy="choose a divisor, or a model with more kv_heads",
