@@ -1,6 +1,7 @@
 """Adafactor and Muon under the engine: the weights of a plain loop in each layout, and state that is saved once."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,27 +17,34 @@ from trainer.engine import TrainingEngine
 from trainer.model.declaration import declare_parameters
 from trainer.model.init import build_model
 from trainer.optim.build import build_optimizer
-from trainer.optim.kinds import state_declaration
+from trainer.optim.kinds import kinds_of, state_declaration
 from trainer.ranks import Ranks
-from trainer.settings import OptimizerSettings
+from trainer.settings import ModelShape, OptimizerSettings
 from trainer.state import WEIGHT
 
 KINDS: dict[str, OptimizerSettings] = {
     "adafactor": settings_of(kind="adafactor", beta1=0.9),
     "muon": settings_of(kind="muon", adamw={"eps": 1e-4}),
 }
-LAYOUTS = {
-    "data 2, zero 0": layout_of(data=2, zero=0, micro_batch_size=2),
-    "data 2, zero 1": layout_of(data=2, zero=1, micro_batch_size=2),
-    "tensor 2": layout_of(tensor=2, zero=1, sequence=True),
+CASES = {
+    2: {
+        "data 2, zero 0": Case("untied", layout_of(data=2, zero=0, micro_batch_size=2)),
+        "data 2, zero 1": Case("untied", layout_of(data=2, zero=1, micro_batch_size=2)),
+        "tensor 2": Case("untied", layout_of(tensor=2, zero=1, sequence=True)),
+        "pipeline 2": Case("tied", layout_of(pipeline=2, zero=1, micro_batch_size=2)),
+    },
+    4: {
+        "data 2, pipeline 2": Case("tied", layout_of(data=2, pipeline=2, zero=1, micro_batch_size=2)),
+        "data 2, tensor 2": Case("tied", layout_of(data=2, tensor=2, zero=1, micro_batch_size=2)),
+    },
 }
-STYLE = "untied"
+NAMED = {name: case for cases in CASES.values() for name, case in cases.items()}
 
 
-def plain_weights(settings: OptimizerSettings) -> dict[str, Tensor]:
+def plain_weights(shape: ModelShape, settings: OptimizerSettings) -> dict[str, Tensor]:
     """One process without an engine, accumulation or sharing."""
-    model = build_model(SHAPES[STYLE], seed=3)
-    optimizer = build_optimizer(dict(model.named_parameters()), declare_parameters(SHAPES[STYLE]), settings)
+    model = build_model(shape, seed=3)
+    optimizer = build_optimizer(dict(model.named_parameters()), declare_parameters(shape), settings)
     for step in range(STEPS):
         batch = global_batch(step)
         assert batch.mask is not None
@@ -61,8 +69,8 @@ def weights_of(engine: TrainingEngine) -> dict[str, Tensor]:
     return {name: weight.clone() for name, weight in engine.full_weights()}
 
 
-def train_and_go_on(ranks: Ranks, layout: str, kind: str) -> dict[str, Any]:
-    case = Case(STYLE, LAYOUTS[layout], (("optimizer", KINDS[kind]),))
+def train_and_go_on(ranks: Ranks, case: Case, kind: str) -> dict[str, Any]:
+    case = replace(case, options=(("optimizer", KINDS[kind]),))
     engine = make_engine(ranks, case)
     steps(engine, ranks, 0, 3)
     held = [(piece, piece.values.clone()) for piece in engine.state_pieces(for_saving=False)]
@@ -88,46 +96,48 @@ def train_and_go_on(ranks: Ranks, layout: str, kind: str) -> dict[str, Any]:
 
 
 def on_each_rank(ranks: Ranks) -> dict[Any, Any]:
-    return {(layout, kind): train_and_go_on(ranks, layout, kind) for layout in LAYOUTS for kind in KINDS}
+    return {
+        (name, kind): train_and_go_on(ranks, case, kind) for name, case in CASES[ranks.world].items() for kind in KINDS
+    }
 
 
 @pytest.fixture(scope="module")
-def on_two() -> list[dict[Any, Any]]:
-    return run_ranks(2, on_each_rank)
+def by_world() -> dict[int, list[dict[Any, Any]]]:
+    return {world: run_ranks(world, on_each_rank) for world in CASES}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", NAMED)
 def test_weights_are_those_of_a_plain_loop_also_past_a_skipped_step_and_a_resume(
-    on_two: list[dict[Any, Any]], layout: str, kind: str
+    by_world: dict[int, list[dict[Any, Any]]], name: str, kind: str
 ) -> None:
-    expected = plain_weights(KINDS[kind])
-    for results in on_two:
-        found = results[layout, kind]
-        for name, weight in expected.items():
-            close = torch.allclose(found["weights"][name], weight, rtol=1e-5, atol=2e-6)
-            assert close, f"{name}: {(found['weights'][name] - weight).abs().max()} apart"
-            assert torch.equal(found["resumed"][name], found["weights"][name])
+    case = NAMED[name]
+    expected = plain_weights(SHAPES[case.shape], KINDS[kind])
+    for results in by_world[case.layout.world]:
+        found = results[name, kind]
+        for parameter, weight in expected.items():
+            close = torch.allclose(found["weights"][parameter], weight, rtol=1e-5, atol=2e-6)
+            assert close, f"{parameter}: {(found['weights'][parameter] - weight).abs().max()} apart"
+            assert torch.equal(found["resumed"][parameter], found["weights"][parameter])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", NAMED)
 def test_every_value_of_the_state_is_saved_by_exactly_one_process(
-    on_two: list[dict[Any, Any]], layout: str, kind: str
+    by_world: dict[int, list[dict[Any, Any]]], name: str, kind: str
 ) -> None:
+    case = NAMED[name]
     seen: dict[tuple[str, str], list[tuple[int, int, int]]] = {}
-    for results in on_two:
-        for name, what, rank, size, values in results[layout, kind]["saved"]:
-            seen.setdefault((name, what), []).append((rank, size, values.numel()))
-    for item in declare_parameters(SHAPES[STYLE]):
-        kinds = {what for name, what in seen if name == item.name}
-        expected = {"momentum"} if kind == "muon" and item.role == "matrix" else {"exp_avg", "exp_avg_sq"}
-        if kind == "adafactor":
-            expected = {"exp_avg", "rows", "columns"} if len(item.shape) > 1 else {"exp_avg", "exp_avg_sq"}
-        assert kinds == {WEIGHT, *expected}
+    for results in by_world[case.layout.world]:
+        for parameter, what, rank, size, values in results[name, kind]["saved"]:
+            seen.setdefault((parameter, what), []).append((rank, size, values.numel()))
+    declarations = declare_parameters(SHAPES[case.shape])
+    assert {parameter for parameter, _ in seen} == {item.name for item in declarations}
+    for item in declarations:
+        kinds = {what for parameter, what in seen if parameter == item.name}
+        assert kinds == {WEIGHT, *kinds_of(item, KINDS[kind])}
         for what in kinds:
             stored = item if what == WEIGHT else state_declaration(item, what)
-            size = LAYOUTS[layout].tensor if stored.partition is not None else 1
-            assert sorted(seen[item.name, what]) == [
-                (rank, size, math.prod(stored.local_shape(size))) for rank in range(size)
-            ]
+            size = case.layout.tensor if stored.partition is not None else 1
+            slices = [(rank, size, math.prod(stored.local_shape(size))) for rank in range(size)]
+            assert sorted(seen[item.name, what]) == slices
