@@ -104,7 +104,7 @@ _DERIVED: dict[str, tuple[ChangeClass, str]] = {
 
 NOT_IN_IDENTITY = frozenset(HARMLESS) | REPRESENTED
 """Keys of the settings that are left out of a run's identity."""
-MOVING_THE_DATA = ("seed", "rows_per_step", "mixture", "settings.batch_ramp", "steps")
+MOVING_THE_DATA = ("seed", "rows_per_step", "mixture", "settings.batch_ramp")
 """Changes after which the next batch may be another: its hash cannot be compared any more."""
 _HARMLESS_OF_THE_MODEL = ("model.preset",)
 _OPTIMISATION_OF_THE_MODEL = ("model.dropout",)

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.trainer.test_resume import Run, assert_same_course
 
@@ -33,7 +34,7 @@ def test_a_frozen_process_is_named_within_its_limit_and_its_stacks_are_in_its_lo
 
 
 def test_a_killed_run_is_started_again_and_goes_the_way_of_one_that_was_not(tmp_path: Path) -> None:
-    fields = {"steps": 12, "checkpoint_every": 4, "validation_every": 0}
+    fields: dict[str, Any] = {"steps": 12, "checkpoint_every": 4, "validation_every": 0}
     whole, killed = Run(tmp_path / "whole"), Run(tmp_path / "killed")
     assert whole.start(**fields) == 0, whole.events
 
