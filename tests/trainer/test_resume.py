@@ -127,7 +127,9 @@ def test_interrupted_and_killed_from_above_it_goes_on_bit_for_bit(tmp_path: Path
 
     stopped = json.loads((run.directory / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     assert run.start(at_step=stopped + 2, then=kill_the_parent) == -signal.SIGKILL
-    assert "checksums, settings, layout, data, tokenizer and next batch verified" in run.messages("resume")[0]
+    told = run.messages("resume")[0]
+    assert told.startswith(f"resumed after step {stopped} of {STEPS}; verified: 4 files (")
+    assert f"{8 * stopped} samples and the hash of the next batch; {stopped} steps of the optimizer" in told
     _, alive = psutil.wait_procs(orphans, timeout=10)
     assert len(orphans) == 2
     assert not alive
@@ -145,12 +147,12 @@ def test_with_a_process_killed_and_the_newest_checkpoint_damaged_it_uses_the_one
     assert "training process 1 was ended by SIGKILL" in run.messages("error")[0]
 
     checkpoints = sorted((run.directory / "checkpoints").glob("step_*"))
-    damaged = next((checkpoints[-1] / "deepspeed").glob("*rank_1*"))
+    damaged = checkpoints[-1] / "state" / "rank_00001.safetensors"
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(bytes(content))
     assert run.start() == 0
-    assert f"{checkpoints[-1]} is damaged (deepspeed/{damaged.name} has other content" in run.messages("warning")[0]
+    assert f"{checkpoints[-1]} is damaged (state/{damaged.name} has other content" in run.messages("warning")[0]
     assert f"resumed after step {int(checkpoints[-2].name[5:])} of {STEPS}" in run.messages("resume")[0]
     assert_same_course(run, uninterrupted)
 

@@ -16,9 +16,13 @@ from trainer.ranks import Ranks
 
 
 def choose_checkpoint(
-    checkpoints: Path, ranks: Ranks, warn: Callable[[str], None], copies: str | None = None
+    checkpoints: Path,
+    ranks: Ranks,
+    warn: Callable[[str], None],
+    copies: str | None = None,
+    at_most: int | None = None,
 ) -> Path | None:
-    """The newest whole checkpoint, the same on all processes; None when there is none at all.
+    """The newest whole checkpoint of at most so many steps, the same on all processes; None when there is none.
 
     What killed processes left is removed. `copies` is where finished checkpoints were copied to: looked at when the
     folder has none. Raises UserError when there are checkpoints and all are damaged.
@@ -35,7 +39,11 @@ def choose_checkpoint(
                     warn(f"{checkpoints} was empty: fetched {fetched.name} from {copies}")
         except Exception as fault:
             problem = f"no checkpoint could be fetched from {copies} ({type(fault).__name__}: {fault})"
-        names = [path.name for path in on_disk.list_checkpoints(checkpoints)]
+        names = [
+            path.name
+            for path in on_disk.list_checkpoints(checkpoints)
+            if at_most is None or (on_disk.step_of(path.name) or 0) <= at_most
+        ]
     problem, names = ranks.from_first((problem, names))
     if problem:
         raise UserError(f"{problem}: mend that, or remove checkpoint_copy to start from the beginning")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import storage
-from trainer.checkpoint.seal import COMPLETE, STATE, checkpoint_name, damage, files_of, write_seal
+from trainer.checkpoint.seal import STATE, checkpoint_name, files_of, write_seal
 
 LATEST = "latest"
 TEMPORARY = ".tmp-"
@@ -125,6 +125,3 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-__all__ = ["COMPLETE", "LATEST", "STATE", "checkpoint_name", "damage"]

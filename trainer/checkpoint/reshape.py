@@ -23,7 +23,7 @@ from pipeline.errors import UserError
 from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.index import INDEX, STATE_FOLDER, Index, Key, PieceRecord, build_index, write_index
 from trainer.checkpoint.reading import StateReader
-from trainer.checkpoint.seal import damage
+from trainer.checkpoint.seal import STATE, damage
 from trainer.checkpoint.slices import Slicing, slicing_of
 from trainer.checkpoint.state_file import VALUE_BYTES, write_state_file
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
@@ -98,7 +98,7 @@ def reshape(checkpoint: Path, layout: Layout, target: Path, tell: Callable[[str]
         if changed or before.keys() != after.keys():
             raise UserError(f"{changed or 'a tensor'} changed on the way: nothing was published; please report this")
         changes: dict[str, Any] = {"layout": {**state.get("layout", {}), **layout_record(layout)}}
-        storage.write_json(str(temporary / on_disk.STATE), {**state, **changes, "state_sha256": state_sha256(after)})
+        storage.write_json(str(temporary / STATE), {**state, **changes, "state_sha256": state_sha256(after)})
         path = on_disk.publish(temporary, state["step"], files)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

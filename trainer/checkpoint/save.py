@@ -1,23 +1,24 @@
-"""All processes write their part of a checkpoint; the first one makes it whole.
+"""What a checkpoint of a run holds beside the tensors, and the writer that a run's settings ask for.
 
 There is no random state to save: data order, initial weights and dropout are functions of (seed, step), so the step
-is the whole cursor. Training waits until the files are on disk.
+is the whole cursor, with what the loop adds to it.
 """
 
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import storage
 from trainer.changes import recipe_of
-from trainer.checkpoint import directory as on_disk
+from trainer.checkpoint.copies import CheckpointCopies
+from trainer.checkpoint.reshape import layout_record
+from trainer.checkpoint.writer import CheckpointWriter, Report
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs
+from trainer.model.declaration import declare_parameters
 from trainer.ranks import Ranks
 
-FORMAT_VERSION = 1
-NATIVE = "deepspeed"
+FORMAT_VERSION = 2
+"""Of the directory: 1 had DeepSpeed's own files."""
 
 
 @dataclass(frozen=True)
@@ -34,49 +35,43 @@ class Progress:
     """What else the loop's next decisions depend on, for JSON; see `trainer.loop`."""
 
 
-def save_checkpoint(
-    checkpoints: Path, engine: TrainingEngine, ranks: Ranks, inputs: Inputs, progress: Progress, next_batch: str
-) -> Path:
-    """Write the state after `progress.step` steps and return its directory; every process must call it.
+def open_writer(
+    checkpoints: Path, engine: TrainingEngine, ranks: Ranks, inputs: Inputs, report: Report
+) -> CheckpointWriter:
+    """What saves this run; `report` is told of each checkpoint on disk, and of warnings."""
+    settings = inputs.job.settings
+    copies = None
+    if settings.checkpoint_copy is not None and ranks.is_first:
+        copies = CheckpointCopies(settings.checkpoint_copy, settings.keep_last, settings.keep_every)
+    return CheckpointWriter(
+        checkpoints,
+        ranks,
+        declare_parameters(engine.shape),
+        report,
+        asynchronous=settings.asynchronous_checkpoints,
+        keep_last=settings.keep_last,
+        keep_every=settings.keep_every,
+        copies=copies,
+    )
 
-    `next_batch` is the hash of the data of the step to come, compared when the checkpoint is loaded.
-    """
-    temporary = on_disk.temporary_directory(checkpoints, progress.step)
-    if ranks.is_first:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-    ranks.barrier()
-    engine.deepspeed.save_checkpoint(str(temporary), tag=NATIVE, save_latest=False)
-    ranks.barrier()
-    if ranks.is_first:
-        storage.write_json(
-            str(temporary / on_disk.STATE),
-            {
-                "format_version": FORMAT_VERSION,
-                **asdict(progress),
-                "samples": inputs.batches.samples_before(progress.step),
-                "identity": inputs.identity,
-                "recipe": recipe_of(inputs.job),
-                "layout": layout_of(engine),
-                "next_batch": next_batch,
-            },
-        )
-        for script in temporary.glob("zero_to_*.py"):  # DeepSpeed's converters expect its own `latest`
-            script.unlink()
-        on_disk.publish(temporary, progress.step)
-        on_disk.prune(checkpoints, inputs.job.settings.keep_last, newest=progress.step)
-    ranks.barrier()
-    return checkpoints / on_disk.checkpoint_name(progress.step)
+
+def state_of(engine: TrainingEngine, inputs: Inputs, progress: Progress, next_batch: str) -> dict[str, Any]:
+    """The content of trainer.json; `next_batch` is the hash of the data of the step to come."""
+    return {
+        "format_version": FORMAT_VERSION,
+        **asdict(progress),
+        "samples": inputs.batches.samples_before(progress.step),
+        "optimizer_steps": engine.optimizer_steps,
+        "loss_scale": engine.scaler_state(),
+        "random": {"seed": inputs.job.seed, "drawn_from": "seed and step: there is no other random state"},
+        "identity": inputs.identity,
+        "recipe": recipe_of(inputs.job),
+        "model": engine.shape.model_dump(mode="json"),
+        "layout": layout_of(engine),
+        "next_batch": next_batch,
+    }
 
 
 def layout_of(engine: TrainingEngine) -> dict[str, Any]:
-    """What must be the same for a bit-exact resume, and for DeepSpeed to read its own files."""
-    layout = engine.layout
-    return {
-        "parallel.data": layout.data,
-        "parallel.tensor": layout.tensor,
-        "parallel.pipeline": layout.pipeline,
-        "zero": layout.zero,
-        "precision": engine.precision,
-    }
+    """What must be the same for a bit-exact resume; in another layout sums are rounded differently."""
+    return {**layout_record(engine.layout), "precision": engine.precision}

@@ -66,7 +66,7 @@ def damage(checkpoint: Path, only: Iterable[str] | None = None) -> str | None:
     files, found = seal["files"], set(files_of(checkpoint))
     if checkpoint.name != (name := checkpoint_name(seal["step"])):
         return f"{COMPLETE} is that of {name}"
-    for file in sorted({STATE} - files.keys()):
+    for file in sorted({INDEX, STATE} - files.keys()):
         return f"{COMPLETE} does not list {file}"
     for file in sorted(files.keys() - found):
         return f"{file} is missing"
@@ -81,8 +81,6 @@ def damage(checkpoint: Path, only: Iterable[str] | None = None) -> str | None:
         for file, checksum in zip(chosen, sums, strict=True):
             if checksum != files[file]["sha256"]:
                 return f"{file} has other content than was written"
-    if INDEX not in files:
-        return None
     try:
         needed = read_index(checkpoint).files()
     except ValueError as fault:

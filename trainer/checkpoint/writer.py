@@ -25,6 +25,7 @@ from pipeline.errors import UserError
 from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.copies import CheckpointCopies
 from trainer.checkpoint.index import INDEX, STATE_FOLDER, PieceRecord, build_index, write_index
+from trainer.checkpoint.seal import STATE
 from trainer.checkpoint.state_file import BLOCK, VALUE_BYTES, write_state_file
 from trainer.model.declaration import ParameterDeclaration
 from trainer.ranks import Ranks
@@ -254,7 +255,7 @@ class CheckpointWriter:
             ]
             path.unlink()
         write_index(save.temporary / INDEX, build_index(self._declarations, pieces))
-        storage.write_json(str(save.temporary / on_disk.STATE), save.state)
+        storage.write_json(str(save.temporary / STATE), save.state)
         published = on_disk.publish(save.temporary, save.step, files)
         spare = self._copies.waiting() if self._copies is not None else ()
         if self._copies is not None:

@@ -14,6 +14,7 @@ from pipeline import storage
 from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.index import INDEX, STATE_FOLDER, Key, PieceRecord, build_index, write_index
 from trainer.checkpoint.reading import Values
+from trainer.checkpoint.seal import STATE
 from trainer.checkpoint.state_file import write_state_file
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.settings import ModelSettings, ModelShape
@@ -109,5 +110,5 @@ def write_checkpoint(
         )
         written[file] = list(zip(records, done.offsets, strict=True))
     write_index(temporary / INDEX, build_index(declarations_of(shape), written))
-    storage.write_json(str(temporary / on_disk.STATE), {"step": step, "model": shape.model_dump(mode="json"), **saved})
+    storage.write_json(str(temporary / STATE), {"step": step, "model": shape.model_dump(mode="json"), **saved})
     return on_disk.publish(temporary, step)
