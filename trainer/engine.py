@@ -197,7 +197,8 @@ class TrainingEngine:
             self._execution.clear_copies()
         else:
             self._is_taken = False
-            self._execution.take_step()
+            with _quiet_logging():  # it would warn of an overflow
+                self._execution.take_step()
         self._norms_of_gradient = None
 
     def measure(self, batch: Batch) -> Tensor:
@@ -207,7 +208,7 @@ class TrainingEngine:
 
     def full_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Canonical name and full fp32 CPU tensor of every parameter; every process must exhaust it."""
-        if self.layout.zero == 3:
+        if self._stage == 3:
             return self._gathering.of_fragments(self._shards.weights(), divided=True)
         return self._gathering.of_parameters(self._execution.named)
 
