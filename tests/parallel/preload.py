@@ -13,9 +13,11 @@ import torch
 import torch._inductor
 import torch.distributed
 
+from trainer.devices import count_gpus
+
 with suppress(Exception):
     from trainer.engine import import_deepspeed
 
-    import_deepspeed("cpu")
+    import_deepspeed("cuda" if count_gpus() else "cpu")
 
 __all__ = ["hypothesis", "networkx", "pytest", "torch"]

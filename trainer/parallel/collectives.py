@@ -24,6 +24,10 @@ from torch.autograd.function import once_differentiable
 
 from trainer.parallel.tensor_group import TensorGroup
 
+# torch 2.13 gave both a new name and warns at each use of the old one.
+_all_gather: Any = getattr(distributed, "all_gather_single", None) or distributed.all_gather_into_tensor
+_reduce_scatter: Any = getattr(distributed, "reduce_scatter_single", None) or distributed.reduce_scatter_tensor
+
 Started = Callable[[], Tensor]
 """A message under way: call it to wait and have the result."""
 
@@ -75,9 +79,8 @@ def start_sum(x: Tensor, tensor: TensorGroup) -> Started:
 
 def start_gather(x: Tensor, tensor: TensorGroup) -> Started:
     """Begin to collect the parts of the tokens."""
-    pieces = x.new_empty(tensor.size, *x.shape)
     part = x.contiguous()
-    work = distributed.all_gather_into_tensor(pieces.flatten(0, 1), part, group=tensor.group, async_op=True)
+    pieces, work = _start_stack(part, tensor)
     return _finish(work, lambda: pieces.movedim(0, -3).flatten(-3, -2), part)
 
 
@@ -86,8 +89,15 @@ def start_reduce_scatter(x: Tensor, tensor: TensorGroup) -> Started:
     size = tokens_of_part(x, tensor)
     pieces = x.reshape(*x.shape[:-2], tensor.size, size, x.shape[-1]).movedim(-3, 0).contiguous()
     part = torch.empty_like(pieces[0])
-    work = distributed.reduce_scatter_tensor(part, pieces.flatten(0, 1), group=tensor.group, async_op=True)
+    work = _reduce_scatter(part, pieces.flatten(0, 1), group=tensor.group, async_op=True)
     return _finish(work, lambda: part, pieces)
+
+
+def stack_of(x: Tensor, tensor: TensorGroup) -> Tensor:
+    """[size, *shape]: the values of all processes, by rank; without a gradient."""
+    pieces, work = _start_stack(x.contiguous(), tensor)
+    work.wait()
+    return pieces
 
 
 def tokens_of_part(x: Tensor, tensor: TensorGroup) -> int:
@@ -102,6 +112,11 @@ def part_of_sequence(x: Tensor, tensor: TensorGroup) -> Tensor:
     """This process's tokens of `x`, a view."""
     size = tokens_of_part(x, tensor)
     return x.narrow(-2, tensor.rank * size, size)
+
+
+def _start_stack(x: Tensor, tensor: TensorGroup) -> tuple[Tensor, Any]:
+    pieces = x.new_empty(tensor.size, *x.shape)
+    return pieces, _all_gather(pieces.flatten(0, 1), x, group=tensor.group, async_op=True)
 
 
 def _finish(work: Any, result: Callable[[], Tensor], *_kept: Tensor) -> Started:

@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from trainer.parallel.collectives import gather_sequence, reduce_from_tensor, reduce_scatter_sequence
+from trainer.parallel.collectives import gather_sequence, reduce_from_tensor, reduce_scatter_sequence, stack_of
 from trainer.parallel.linear import column_parallel
 from trainer.parallel.tensor_group import ALONE, TensorGroup
 
@@ -124,9 +124,7 @@ class _TokenLosses(torch.autograd.Function):
             found_N1 = sums_N.new_zeros(len(targets_N), 1)
         target_N = found_N1.masked_fill(~has_target_N1, 0.0).squeeze(-1)
         if tensor.size > 1:
-            sent_2N = torch.stack([sums_N, target_N])
-            all_S2N = sent_2N.new_empty(tensor.size, *sent_2N.shape)
-            distributed.all_gather_into_tensor(all_S2N.flatten(0, 1), sent_2N, group=tensor.group)
+            all_S2N = stack_of(torch.stack([sums_N, target_N]), tensor)
             sums_N, target_N = torch.logsumexp(all_S2N[:, 0], 0), all_S2N[:, 1].sum(0)
         context.own, context.z_loss = own, z_loss
         context.save_for_backward(logits_NV, targets_N, sums_N)

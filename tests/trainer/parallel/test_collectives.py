@@ -1,5 +1,7 @@
 """Each message and its backward, against the whole value that the ranks would have together."""
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor
@@ -124,3 +126,14 @@ def refuse(ranks: Ranks) -> None:
 
 def test_tokens_that_cannot_be_divided_are_refused() -> None:
     run_ranks(2, refuse)
+
+
+def warn_of_nothing(ranks: Ranks) -> None:
+    tensor = TensorGroup(ranks.rank, ranks.world, None, True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        backward(gather_sequence(leaf(torch.ones(2, 4, 3, device=ranks.device)), tensor).sum())
+
+
+def test_no_message_is_one_that_torch_will_drop() -> None:
+    run_ranks(2, warn_of_nothing)
