@@ -91,8 +91,7 @@ class TrainingLoop:
             self._count(step)
             done = self.progress.step
             if step.stops and done < steps:
-                self.cursor.close()
-                self._save()
+                self._end_steps()
                 self.saves.close()
                 asked = f"asked to stop{f' ({self.stop.reason})' if self.stop.reason else ''}"
                 self.journal.event("stop", step=done, message=f"{asked}: saved after step {done} of {steps}")
@@ -105,8 +104,7 @@ class TrainingLoop:
             if _is_due(done, settings.checkpoint_every) and not self.guard.skips_in_row:
                 self._save()
             self.log.pause()
-        self.cursor.close()
-        self._save()
+        self._end_steps()
         self.saves.finish()
         validation = self._validate(None)
         self.heartbeat.enter("save", steps)
@@ -152,12 +150,8 @@ class TrainingLoop:
     def _count(self, step: Step) -> None:
         """The step is done."""
         before, learned = self.progress, step.tokens if step.taken else 0
-        self.progress = replace(
-            before,
-            step=step.number,
-            tokens=before.tokens + learned,
-            seconds=before.seconds + self.log.count(step),
-        )
+        seconds = before.seconds + self.log.count(step)
+        self.progress = replace(before, step=step.number, tokens=before.tokens + learned, seconds=seconds)
         self.log.tell(step, self.progress)
 
     def _roll_back(self, step: Step) -> None:
@@ -234,6 +228,11 @@ class TrainingLoop:
         state = state_of(self.engine, self.inputs, progress, digest)
         self.saves.save(self.engine.state_pieces(for_saving=True), state)
         self._saved_step = self.progress.step
+
+    def _end_steps(self) -> None:
+        self.cursor.close()
+        self.profiler.finish()
+        self._save()
 
     def _validate(self, limit: int | None) -> Validation:
         def beat() -> None:

@@ -12,10 +12,9 @@ from trainer.export.weights import weights_of, write_model
 from trainer.identity import Inputs
 from trainer.journal import Journal
 from trainer.logging.loggers import make_loggers
-from trainer.loop import Sampler, TrainingLoop
+from trainer.loop import TrainingLoop
 from trainer.manifest import MANIFEST, MODEL, finished_manifest
 from trainer.model.declaration import parameter_count
-from trainer.model.gpt import GPT
 from trainer.model.init import initial_value
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.precision import choose_precision
@@ -45,7 +44,7 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest, h
         given = {"settings": settings.model_dump(mode="json"), "model": inputs.shape.model_dump(mode="json")}
         journal.attach(make_loggers(settings, job.directory, {**given, **described}))
     journal.event("start", **described)
-    loop = TrainingLoop(inputs, engine, ranks, journal, stop, _sampler(inputs), heartbeat)
+    loop = TrainingLoop(inputs, engine, ranks, journal, stop, heartbeat)
     outcome = loop.run()
     if outcome.validation is None:
         return False
@@ -89,20 +88,3 @@ def _describe(inputs: Inputs, layout: Layout, precision: str, engine: TrainingEn
         "device": engine.ranks.device.type,
         "deepspeed": engine.config,
     }
-
-
-def _sampler(inputs: Inputs) -> Sampler | None:
-    settings = inputs.job.settings
-    if not settings.sample_every or not settings.sample_prompts:
-        return None
-    from trainer.finetune.template import load_tokenizer  # loads the tokenizers package
-    from trainer.generate.generator import Generator
-    from trainer.generate.settings import GenerateSettings
-
-    tokenizer = load_tokenizer(inputs.job.tokenizer)
-    drawn = GenerateSettings(max_new_tokens=64, seed=inputs.job.seed)
-
-    def sample(model: GPT, prompt: str) -> str:
-        return "".join(Generator(model, tokenizer).stream(prompt, drawn))
-
-    return sample

@@ -95,7 +95,7 @@ def run(ranks: Ranks, plan: Plan) -> dict[str, Any]:
             with planted_faults(engine, heartbeat, plan if ranks.rank == ranks.world - 1 else None):
                 outcome = loop.run()
         except UserError as error:
-            loop.batches.close()
+            loop.cursor.close()
             return {"error": str(error), **said(events, plan)}
         assert (outcome.validation is None) == (at is not None)
         weights = dict(engine.full_weights())
