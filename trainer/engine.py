@@ -35,6 +35,7 @@ from trainer.parallel.layout import Layout
 from trainer.parallel.pipeline import Pipeline
 from trainer.parallel.shards import FlatShards, PartitionedShards, Shards, WholeShards
 from trainer.parallel.stages import balance, counted_costs
+from trainer.parallel.timing import measured_costs
 from trainer.parallel.whole_model import WholeModel
 from trainer.precision import Precision
 from trainer.ranks import Ranks
@@ -260,7 +261,15 @@ class TrainingEngine:
         self._groups.close()
 
     def _bounds(self, settings: TrainingSettings) -> list[int]:
-        return balance(counted_costs(self.shape), self.layout.pipeline)
+        """Which layers each stage has; the same on all processes."""
+        costs = counted_costs(self.shape)
+        if settings.parallel.balance == "measured":
+            rows = self.layout.micro_batch_size
+            measured = (
+                measured_costs(self.shape, rows, self.precision, self.ranks.device) if self.ranks.is_first else costs
+            )
+            costs = self.ranks.from_first(measured)
+        return balance(costs, self.layout.pipeline)
 
     def _find_shards(self) -> Shards:
         named, optimizer = self._execution.named, self.deepspeed.optimizer
