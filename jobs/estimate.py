@@ -108,44 +108,38 @@ def _arithmetic(estimate: Estimate, target: Target, length: _Length | None) -> I
         yield "time", f"{text} at {target.mfu:.0%} of the peak of {devices}, validation and checkpoints not counted"
 
 
+_KINDS = {
+    "weights": "weights",
+    "gradients": "gradients",
+    "optimizer": "optimizer",
+    "16-bit copies": "copies",
+    "activations": "activations",
+    "logits": "logits",
+    "buckets": "buckets",
+    "sum": "total",
+}
+_MOST_STAGES = 6
+
+
 def _show_memory(estimate: Estimate, step: str) -> None:
-    """A line a stage; stages that hold the same are one line."""
-    layers, rows = estimate.shape.layers, []
-    for stage, memory in enumerate(estimate.stages):
-        held = range(estimate.bounds[stage], estimate.bounds[stage + 1])
-        kinds = (
-            memory.weights,
-            memory.gradients,
-            memory.optimizer,
-            memory.copies,
-            memory.activations,
-            memory.logits,
-            memory.buckets,
-            memory.total,
-        )
-        rows.append((str(stage), _layers(held, layers), *(size(amount) for amount in kinds)))
-    columns = (
-        "stage",
-        "layers",
-        "weights",
-        "gradients",
-        "optimizer",
-        "16-bit",
-        "activations",
-        "logits",
-        "buckets",
-        "sum",
-    )
-    show_table(f"{step}: memory of a device", columns, rows)
+    """A column a stage; of many stages the first and the last ones."""
+    stages = list(range(len(estimate.stages)))
+    if len(stages) > _MOST_STAGES:
+        stages = [*stages[: _MOST_STAGES // 2], *stages[-_MOST_STAGES // 2 :]]
+    held = [range(estimate.bounds[stage], estimate.bounds[stage + 1]) for stage in stages]
+    rows = [("layers", *(_layers(layers, estimate.shape.layers) for layers in held))]
+    for kind, field in _KINDS.items():
+        rows.append((kind, *(size(getattr(estimate.stages[stage], field)) for stage in stages)))
+    show_table(f"{step}: memory of a device", ("", *(f"stage {stage}" for stage in stages)), rows)
     if (host := max(memory.host for memory in estimate.stages)) > 0:
         note(f"  the optimizer's {size(host)} of each process lie in the host's memory")
 
 
 def _layers(held: range, layers: int) -> str:
     blocks = [number for number in held if 1 <= number <= layers]
-    parts = ["embedding"] if 0 in held else []
+    parts = ["embed"] if 0 in held else []
     parts += [f"{blocks[0] - 1}-{blocks[-1] - 1}" if len(blocks) > 1 else str(blocks[0] - 1)] if blocks else []
-    return ", ".join(parts + (["head"] if layers + 1 in held else []))
+    return " ".join(parts + (["head"] if layers + 1 in held else []))
 
 
 def _show_fit(shape: ModelShape, settings: TrainingSettings, estimate: Estimate, target: Target) -> None:

@@ -198,7 +198,8 @@ def test_a_layout_that_cannot_work_is_refused_before_anything_is_done(folder: Pa
     recipe.write_text(recipe.read_text() + sections + "pretrain: {global_batch_tokens: 100, steps: 5}\n")
     code, output = gptmill(folder, "run", "recipe.yaml")
     assert code == 2
-    assert "global_batch_tokens 100 is no multiple of the context length 64; the nearest is 128" in output
+    assert "recipe.yaml:10: pretrain.global_batch_tokens: 100 tokens are no multiple of the context length 64" in output
+    assert "the nearest is 128" in output
     assert not (folder / "out").exists()
     code, output = gptmill(folder, "run", "recipe.yaml", "pretrain.global_batch_tokens=128", "--dry-run")
     assert code == 0

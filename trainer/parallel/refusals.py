@@ -85,7 +85,7 @@ def _world_choices(request: Request) -> str:
     if devices < request.share:
         return f"{request.share} devices make one copy"
     below = devices // request.share * request.share
-    return f"{below} devices make {below // request.share} copies, {below + request.share} one more"
+    return f"{below} or {below + request.share} devices would do"
 
 
 def _batch_does_not_divide(request: Request) -> bool:
