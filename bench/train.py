@@ -163,17 +163,20 @@ def _run_plain(job: TrainingJob) -> dict[str, Any]:
     import torch
 
     from trainer.data.order import SampleOrder
-    from trainer.engine import build_optimizer
     from trainer.identity import open_inputs
+    from trainer.model.declaration import declare_parameters
     from trainer.model.gpt import loss_sum
     from trainer.model.init import build_model
+    from trainer.optim.build import build_optimizer
     from trainer.precision import choose_precision
 
     torch.set_num_threads(1)
     job.directory.mkdir(parents=True)
     inputs = open_inputs(job)
     model = build_model(inputs.shape, job.seed)
-    optimizer = build_optimizer(model, job.settings.optimizer)
+    optimizer = build_optimizer(
+        dict(model.named_parameters()), declare_parameters(inputs.shape), job.settings.optimizer
+    )
     mixed = choose_precision(job.settings.precision, "cpu") == "bf16"
     order = SampleOrder(inputs.data.train.rows, inputs.batches, job.seed)
     speeds, losses, cpu_seconds = [], [], []

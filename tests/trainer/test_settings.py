@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from trainer.finetune.settings import FinetuneSettings
 from trainer.job import TrainingJob
-from trainer.settings import ModelSettings, PretrainSettings
+from trainer.settings import AdamWSettings, ModelSettings, PretrainSettings
 
 
 def test_a_preset_gives_the_shape_and_explicit_fields_override_it() -> None:
@@ -19,7 +20,7 @@ def test_a_preset_gives_the_shape_and_explicit_fields_override_it() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"preset": "gpt9"}, "gpt9.*known: gpt2-124m"),
+        ({"preset": "gpt9"}, "gpt9.*known: gpt1, gpt2-124m"),
         ({"layers": 2, "width": 30, "heads": 4}, "width 30 is not divisible by heads 4"),
         ({"layers": 2, "width": 32, "heads": 4, "kv_heads": 3}, "not divisible by kv_heads 3"),
         ({"layers": 2, "width": 20, "heads": 4}, "even head width"),
@@ -74,3 +75,31 @@ def test_a_job_survives_its_file() -> None:
 def test_settings_load_neither_torch_nor_deepspeed() -> None:
     check = "import sys, trainer.settings; sys.exit(bool({'torch', 'deepspeed', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["adamw", "adafactor", "muon"])
+def test_an_optimizer_is_chosen_by_its_kind_and_reads_back_from_a_job(kind: str) -> None:
+    settings = PretrainSettings.model_validate({"optimizer": {"kind": kind, "lr": 0.5}})
+    assert (settings.optimizer.kind, settings.optimizer.lr) == (kind, 0.5)
+    assert PretrainSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_without_a_kind_it_is_adamw_and_finetuning_has_a_lower_rate_without_decay() -> None:
+    assert PretrainSettings.model_validate({"optimizer": {"lr": 0.5}}).optimizer == AdamWSettings(lr=0.5)
+    assert FinetuneSettings().optimizer == AdamWSettings(lr=3e-4, weight_decay=0.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"kind": "muon", "betas": [0.9, 0.95]}, ("optimizer", "muon", "betas")),
+        ({"kind": "adafactor", "momentum": 0.9}, ("optimizer", "adafactor", "momentum")),
+        ({"nesterov": True}, ("optimizer", "adamw", "nesterov")),
+        ({"kind": "sgd"}, ("optimizer",)),
+        ({"kind": "muon", "adamw": {"betas": [0.9, 1.0]}}, ("optimizer", "muon", "adamw", "betas")),
+    ],
+)
+def test_a_key_that_an_optimizer_does_not_read_is_refused(given: dict[str, Any], place: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as fault:
+        PretrainSettings.model_validate({"optimizer": given})
+    assert [error["loc"] for error in fault.value.errors()] == [place]
