@@ -6,6 +6,7 @@ stage, precision) does not change the maths but the rounding; checkpoints record
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline import storage
@@ -13,6 +14,7 @@ from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.batch_ramp import BatchRamp
 from trainer.changes import NOT_IN_IDENTITY, flat
+from trainer.checkpoint.weights import checkpoint_fingerprint, checkpoint_shape, is_checkpoint
 from trainer.data.batch import TrainingData
 from trainer.data.mixed_rows import plan_run
 from trainer.data.mixture import MixtureOrder, MixturePlan
@@ -61,14 +63,14 @@ def open_inputs(job: TrainingJob) -> Inputs:
     if data.train.rows < 1 or data.validation.rows < 1:
         raise UserError(f"{job.tokens} has no row in one of its splits: give it more data")
     data = with_objective(data, job.settings, job.kind, job.seed)
-    shape = _shape(job, data)
+    shape = _shape(job, data).model_copy(update={"prefix_decoder": job.settings.objective == "prefix"})
     try:
         batches = job.settings.batches(data.context_length)
         steps = job.settings.total_steps(data.train.rows, data.context_length)
     except ValueError as error:
         raise UserError(str(error)) from None
     settings = job.settings.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))
-    weights = storage.sha256_of(str(job.initial_weights / "weights.safetensors")) if job.initial_weights else None
+    weights = None if job.initial_weights is None else _weights_fingerprint(job.initial_weights)
     identity = {
         "code_version": CODE_VERSION,
         "kind": job.kind,
@@ -115,10 +117,7 @@ def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
     """The model's full shape, from the settings and the data, or from the initial weights."""
     start = None
     if job.initial_weights is not None:
-        path = job.initial_weights / "model.json"
-        if not path.exists():
-            raise UserError(f"{path} does not exist: {job.initial_weights} is no finished model")
-        start = ModelShape.model_validate(storage.read_json(str(path)))
+        start = _initial_shape(job.initial_weights)
         if start.vocab_size < data.vocab_size or start.context_length < data.context_length:
             raise UserError(
                 f"{job.initial_weights} knows {start.vocab_size} tokens and contexts of {start.context_length}, "
@@ -134,5 +133,22 @@ def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
     return shape
 
 
+def _weights_fingerprint(initial: Path) -> str:
+    return (
+        checkpoint_fingerprint(initial)
+        if is_checkpoint(initial)
+        else storage.sha256_of(f"{initial}/weights.safetensors")
+    )
+
+
+def _initial_shape(initial: Path) -> ModelShape:
+    if is_checkpoint(initial):
+        return checkpoint_shape(initial)
+    path = initial / "model.json"
+    if not path.exists():
+        raise UserError(f"{path} does not exist: {initial} is neither a finished model nor a checkpoint")
+    return ModelShape.model_validate(storage.read_json(str(path)))
+
+
 def _weights_of(shape: ModelShape) -> dict[str, Any]:
-    return shape.model_dump(exclude={"preset", "dropout", "initial_std"})
+    return shape.model_dump(exclude={"preset", "dropout", "initial_std", "prefix_decoder"})

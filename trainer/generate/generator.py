@@ -3,7 +3,8 @@
 Decisions: weights are read with safetensors and put on a GPU when there is one; deepspeed is not needed. Each token
 is computed once, with the KV cache. When the context is full, the last half of the text is kept and read again, so
 a text may grow without end at a cost below two forward passes a token. A prompt that leaves no room for the answer
-loses its beginning; a chat loses its oldest turns first, never a system message at its head.
+loses its beginning; a chat loses its oldest turns first, never a system message at its head. A prefix decoder reads
+in both directions what it was trained to read so: a text's prompt, and of a chat what comes before the first answer.
 
 Cost: about 10 ms a token for 7 M parameters on one core of a busy machine.
 """
@@ -23,6 +24,7 @@ from trainer.generate.text_stream import TextStream
 from trainer.model.cache import KeyValueCache
 from trainer.model.gpt import GPT
 from trainer.model.init import empty_model
+from trainer.model.rows import RowContext
 from trainer.settings import ModelShape
 
 if TYPE_CHECKING:
@@ -50,10 +52,19 @@ class Generator:
 
     def chat(self, messages: Sequence[Message], settings: GenerateSettings) -> Iterator[str]:
         """The assistant's next message, piece by piece, until the model ends its turn."""
-        return self._text(self._fitting(messages, self._room(settings)), settings)
+        kept = self._fitting(messages, self._room(settings))
+        question = next((at for at, message in enumerate(kept) if message.role == "assistant"), len(kept))
+        prompt, prefix = (self._template.encode_prompt(turns) for turns in (kept, kept[:question]))
+        cut_off = max(0, len(prompt) - self._room(settings))
+        return self._text(prompt[cut_off:], settings, max(0, len(prefix) - cut_off))
 
-    def tokens(self, prompt: Sequence[int], settings: GenerateSettings, stop: Collection[int]) -> Iterator[int]:
-        """Ids after a prompt of 1 to context-length ids; ends before a stop id or after `max_new_tokens`."""
+    def tokens(
+        self, prompt: Sequence[int], settings: GenerateSettings, stop: Collection[int], prefix: int | None = None
+    ) -> Iterator[int]:
+        """Ids after a prompt of 1 to context-length ids; ends before a stop id or after `max_new_tokens`.
+
+        A prefix decoder reads the first `prefix` ids in both directions; None: all of the prompt.
+        """
         draws = torch.Generator(self._device).manual_seed(settings.seed)
         cache = KeyValueCache(self._model.shape, 1, device=self._device)
         seen = list(prompt)
@@ -62,33 +73,39 @@ class Generator:
             if cache.length + len(unread) > self._context_length:
                 seen = seen[-max(1, self._context_length // 2) :]
                 cache.rewind(0)
-                unread = seen
-            token = int(next_tokens(self._last_logits(unread, cache), settings, draws))
+                unread, prefix = seen, None
+            token = int(next_tokens(self._last_logits(unread, cache, prefix), settings, draws))
             if token in stop:
                 return
             yield token
             seen.append(token)
             unread = [token]
 
-    def _text(self, prompt: Sequence[int], settings: GenerateSettings) -> Iterator[str]:
+    def _text(self, prompt: Sequence[int], settings: GenerateSettings, prefix: int | None = None) -> Iterator[str]:
         text = TextStream(self._tokenizer)
-        for token in self.tokens(prompt, settings, {self._template.end_of_text_id, self._template.turn_end_id}):
+        ends = {self._template.end_of_text_id, self._template.turn_end_id}
+        for token in self.tokens(prompt, settings, ends, prefix):
             if piece := text.push(token):
                 yield piece
         if rest := text.finish():
             yield rest
 
     @torch.inference_mode()
-    def _last_logits(self, tokens: Sequence[int], cache: KeyValueCache) -> Tensor:
+    def _last_logits(self, tokens: Sequence[int], cache: KeyValueCache, prefix: int | None) -> Tensor:
         """[1, V] after reading the tokens on top of the cache."""
-        logits_BTV: Tensor = self._model(torch.tensor([tokens], device=self._device), cache)
+        context = RowContext()
+        if self._model.shape.prefix_decoder and cache.length == 0:
+            end = len(tokens) if prefix is None else prefix
+            context = RowContext(prefix_B=torch.tensor([end], dtype=torch.int32, device=self._device))
+        logits_BTV: Tensor = self._model(torch.tensor([tokens], device=self._device), cache, context=context)
         return logits_BTV[:, -1]
 
     def _room(self, settings: GenerateSettings) -> int:
         """Tokens that a prompt may have: the answer gets its `max_new_tokens`, but at most half the context."""
         return max(1, self._context_length - min(settings.max_new_tokens, self._context_length // 2))
 
-    def _fitting(self, messages: Sequence[Message], room: int) -> list[int]:
+    def _fitting(self, messages: Sequence[Message], room: int) -> list[Message]:
+        """The messages without the oldest turns, as many as the room needs; at least the last one stays."""
         head = messages[:1] if messages and messages[0].role == "system" else []
         turns = list(messages[len(head) :])
         ids = self._template.encode_prompt([*head, *turns])
@@ -97,7 +114,7 @@ class Generator:
             while len(turns) > 1 and turns[0].role != "user":  # an answer without its question misleads
                 del turns[0]
             ids = self._template.encode_prompt([*head, *turns])
-        return ids[-room:]
+        return [*head, *turns]
 
 
 def load_generator(model_directory: Path, device: str | None = None) -> Generator:

@@ -35,6 +35,8 @@ class GPT(nn.Module):
     The parts of embedding and head are its own attributes too, so that a parameter's path is its canonical name.
     """
 
+    token_embedding: VocabularyEmbedding
+
     def __init__(self, shape: ModelShape, tensor: TensorGroup = ALONE) -> None:
         super().__init__()
         self.shape, self.tensor = shape, tensor

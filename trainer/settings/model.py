@@ -127,3 +127,5 @@ class ModelShape(ModelSettings):
     """Rows of the token embedding; from the token dataset."""
     context_length: int = Field(gt=0)
     """Longest sequence in tokens; from the token dataset."""
+    prefix_decoder: bool = False
+    """Whether a prompt is read in both directions: so was the model trained, by `objective: prefix`."""

@@ -13,8 +13,10 @@ from trainer.finetune.template import ChatTemplate, Message
 from trainer.generate.chat import Chat
 from trainer.generate.generator import Generator, load_generator
 from trainer.generate.settings import GenerateSettings
+from trainer.model.cache import KeyValueCache
 from trainer.model.gpt import GPT
 from trainer.model.init import build_model
+from trainer.model.rows import RowContext
 from trainer.settings import ModelSettings, ModelShape
 
 CONTEXT = 32
@@ -73,6 +75,41 @@ def test_generation_ends_before_a_stop_token_and_after_the_most_tokens() -> None
     generator = Generator(model, chat_tokenizer())
     assert list(generator.tokens(prompt, GREEDY, ())) == expected
     assert list(generator.tokens(prompt, GREEDY, (stop,))) == expected[: expected.index(stop)]
+
+
+def test_a_prefix_decoder_reads_a_prompt_in_both_directions_and_its_own_text_in_one() -> None:
+    model, prompt = model_of(), [0, 70, 80, 90]
+    causal = list(Generator(model, chat_tokenizer()).tokens(prompt, GREEDY, ()))
+    model.shape = model.shape.model_copy(update={"prefix_decoder": True})
+    generator = Generator(model, chat_tokenizer())
+    written, seen = list(generator.tokens(prompt, GREEDY, ())), list(prompt)
+    context = RowContext(prefix_B=torch.tensor([len(prompt)], dtype=torch.int32))
+    for token in written:
+        assert int(model(torch.tensor([seen]), context=context)[0, -1].argmax()) == token
+        seen.append(token)
+    assert written != causal
+    assert list(generator.tokens(prompt, GREEDY, (), prefix=1)) == causal
+
+
+def test_a_prefix_decoder_reads_a_chat_in_both_directions_up_to_the_first_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of()
+    model.shape = model.shape.model_copy(update={"prefix_decoder": True})
+    generator, forward = Generator(model, chat_tokenizer()), model.forward
+    ends: list[int] = []
+
+    def watched(tokens: torch.Tensor, cache: KeyValueCache, *, context: RowContext) -> torch.Tensor:
+        assert context.prefix_B is not None
+        ends.append(int(context.prefix_B))
+        return forward(tokens, cache, context=context)
+
+    monkeypatch.setattr(model, "forward", watched)
+    question, answer = Message("user", "q"), Message("assistant", "a")
+    settings = GenerateSettings(temperature=0, max_new_tokens=1)
+    for messages in ([question], [question, answer, question]):
+        list(generator.chat(messages, settings))
+    assert ends == [len(TEMPLATE.encode_prompt([question]))] * 2
 
 
 def test_a_seed_draws_the_same_text_and_another_seed_another() -> None:

@@ -32,7 +32,12 @@ _HAS: dict[Family, dict[str, tuple[Any, ...]]] = {
         "activation": tuple(_LLAMA_ACTIVATIONS.values()),
     },
 }
-_BOTH_HAVE: dict[str, tuple[Any, ...]] = {"norm_position": ("before",), "qk_norm": (False,), "window": (None,)}
+_BOTH_HAVE: dict[str, tuple[Any, ...]] = {
+    "norm_position": ("before",),
+    "qk_norm": (False,),
+    "window": (None,),
+    "prefix_decoder": (False,),
+}
 
 
 def family_of(shape: ModelShape) -> Family:
