@@ -12,6 +12,7 @@ from jobs.terminal import done, headline
 from jobs.training import train
 from pipeline import storage
 from pipeline.errors import UserError
+from trainer.checkpoint.directory import step_of
 from trainer.job import TrainingJob
 
 
@@ -59,7 +60,7 @@ def pretraining_job(recipe: Recipe, run: RunDirectory, launching: Launching) -> 
 
 
 def model_directory(place: str) -> Path:
-    """The finished model that `init_from` means: itself, that of a training directory, or that of a run.
+    """What `init_from` means: a finished model, that of a training directory or of a run, or a checkpoint.
 
     Raises:
         UserError: there is none.
@@ -68,8 +69,11 @@ def model_directory(place: str) -> Path:
     for candidate in (start, start / "model", start / "pretrain" / "model"):
         if (candidate / "model.json").exists():
             return candidate
+    if step_of(start.name) is not None and start.is_dir():
+        return start
     raise UserError(
-        f"pretrain.init_from: {place} holds no finished model: give a finished run, or its `pretrain` or `model` folder"
+        f"pretrain.init_from: {place} holds no finished model: give a finished run, its `pretrain` or `model` folder, "
+        "or a checkpoint such as pretrain/checkpoints/step_00001000"
     )
 
 

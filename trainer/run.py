@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from pipeline import storage
+from trainer.checkpoint.weights import checkpoint_weights, is_checkpoint
 from trainer.devices import count_cores
 from trainer.engine import InitialWeights, TrainingEngine
 from trainer.export.weights import weights_of, write_model
@@ -36,7 +37,8 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest, h
     )
     weights: InitialWeights = partial(initial_value, seed=job.seed)
     if job.initial_weights is not None:
-        weights = weights_of(job.initial_weights, inputs.shape)
+        read = checkpoint_weights if is_checkpoint(job.initial_weights) else weights_of
+        weights = read(job.initial_weights, inputs.shape)
     precision = choose_precision(settings.precision, ranks.device.type)
     engine = TrainingEngine(inputs.shape, weights, settings, layout, precision, ranks)
     described = _describe(inputs, layout, precision, engine)

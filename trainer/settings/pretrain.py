@@ -44,8 +44,8 @@ class PretrainSettings(TrainingSettings):
     batch_ramp: BatchRampSettings | None = None
     """Begin with smaller batches. None: all steps have `global_batch_tokens`."""
     init_from: str | None = None
-    """A finished run, or its `pretrain` or `model` directory, whose weights this one starts from; nothing else of it is
-    taken. None: random weights."""
+    """A finished run, its `pretrain` or `model` directory, or a checkpoint (`.../checkpoints/step_00001000`), whose
+    weights this one starts from; nothing else of it is taken. None: random weights."""
     mixture: tuple[MixtureDataset, ...] = ()
     """Token datasets to draw from, by weight or by budget of tokens. Empty: the run's own, all of it. The run's length
     is `steps` or `tokens`, or where all datasets have budgets their sum. `--dry-run` prints the plan."""
