@@ -66,6 +66,8 @@ class Line:
     color: str = ACCENT
     marked: bool = False
     """Whether each point is shown: for curves of few points."""
+    joined: bool = True
+    """Whether a line joins the points."""
 
 
 def line_chart(
@@ -90,7 +92,8 @@ def line_chart(
         values = [value for line in lines for value in line.y if math.isfinite(value)]
         for line in lines:
             marker = "o" if line.marked or len(line.x) == 1 else ""
-            axes.plot(line.x, line.y, color=line.color, marker=marker, ms=3, label=line.label)
+            style = "-" if line.joined else ""
+            axes.plot(line.x, line.y, color=line.color, linestyle=style, marker=marker, ms=3, label=line.label)
         if level is not None:
             axes.axhline(level[1], color=WARM, linestyle=(0, (4, 3)), label=level[0])
             values.append(level[1])

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from jobs.job import Job
 from jobs.page import page_environment
-from jobs.plots import ACCENT, MUTED, Line, length_histogram, line_chart
+from jobs.plots import ACCENT, GHOST, INK, MUTED, WARM, Line, length_histogram, line_chart
 from jobs.terminal import done, shown
 from pipeline import storage
 from pipeline.errors import UserError
@@ -37,6 +37,8 @@ _RULES = 60
 _RECIPE_CHARACTERS = 40_000
 _SAMPLE_CHARACTERS = 1_200
 _PERSONAL_DATA_STAGE = "pii"
+_SOURCE_COLORS = (ACCENT, WARM, MUTED, INK, GHOST)
+"""Of the curves by source, by name; more would not be told apart."""
 
 
 @dataclass(frozen=True)
@@ -163,19 +165,27 @@ def _training_section(run_directory: str, folder: str, title: str, gzip_level: f
     loss = [
         _line("training", summary.loss, MUTED),
         _line("validation", summary.validation_loss, ACCENT, marked=True),
+        Line("skipped", summary.skipped.steps, summary.skipped.values, WARM, marked=True, joined=False),
+    ]
+    by_source = [
+        _line(name, curve, color, marked=True)
+        for (name, curve), color in zip(summary.loss_by_source.items(), _SOURCE_COLORS, strict=False)
     ]
     bits = [_line("model", summary.bits_per_byte, marked=True)]
     rate = [_line("learning rate", summary.learning_rate)]
     norm = [_line("gradient norm", summary.gradient_norm)]
     speed = [_line("speed", summary.tokens_per_second)]
+    mfu = [_line("MFU", summary.mfu)]
     level = None if gzip_level is None else ("gzip -9", gzip_level)
     charts = []
     for caption, name, lines, unit, comparison, from_zero in (
         ("Loss", "loss", loss, "nats per token", None, False),
         ("Validation, bits per byte of text", "bits", bits, "bits per byte", level, False),
+        ("Validation loss by source", "sources", by_source, "nats per token", None, False),
         ("Learning rate", "rate", rate, "", None, True),
         ("Gradient norm before clipping", "norm", norm, "", None, True),
         ("Speed", "speed", speed, "tokens per second", None, True),
+        ("Model FLOPs utilisation", "mfu", mfu, "of the devices' peak", None, True),
     ):
         drawn = [line for line in lines if line.x]
         if drawn:

@@ -48,14 +48,20 @@ class TrainingSummary:
     finished: bool
     """Whether the run wrote its manifest."""
     loss: Curve
-    """Training loss, nats per token."""
+    """Training loss, nats per token, of the steps that were taken."""
+    skipped: Curve
+    """Loss of the steps that were skipped, where it was a number."""
     validation_loss: Curve
     """Nats per token on the validation rows."""
     bits_per_byte: Curve
     """Of the validation text; empty where it is not measured."""
+    loss_by_source: Mapping[str, Curve]
+    """Nats per token on the validation rows of each dataset and source; empty where there is one."""
     learning_rate: Curve
     gradient_norm: Curve
     tokens_per_second: Curve
+    mfu: Curve
+    """Model FLOPs utilisation, 0 to 1; empty where no peak is known."""
     figures: Mapping[str, Any]
     """The numbers and words of the run's manifest: parameters, tokens, final losses, ..."""
     samples: Sequence[Sample]
@@ -71,17 +77,21 @@ def summarise_training(directory: Path) -> TrainingSummary | None:
     lines = _by_step(_read_lines(directory / "metrics.jsonl"))
     if not lines:
         return None
+    taken = {step: line for step, line in lines.items() if not line.get("skipped")}
     manifest_path = directory / "manifest.json"
     manifest = json.loads(manifest_path.read_text()) if manifest_path.exists() else None
     return TrainingSummary(
         steps=max(lines),
         finished=manifest is not None,
-        loss=_curve(lines, "loss"),
+        loss=_curve(taken, "loss"),
+        skipped=_curve({step: line for step, line in lines.items() if step not in taken}, "loss"),
         validation_loss=_curve(lines, "validation_loss"),
         bits_per_byte=_curve(lines, "bits_per_byte"),
-        learning_rate=_curve(lines, "learning_rate"),
-        gradient_norm=_curve(lines, "gradient_norm"),
+        loss_by_source=_by_source(lines),
+        learning_rate=_curve(taken, "learning_rate"),
+        gradient_norm=_curve(taken, "gradient_norm"),
         tokens_per_second=_curve(lines, "tokens_per_second"),
+        mfu=_curve(lines, "mfu"),
         figures={key: value for key, value in (manifest or {}).items() if isinstance(value, int | float | str)},
         samples=_samples(directory / "samples.jsonl"),
     )
@@ -113,6 +123,17 @@ def _by_step(entries: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, Any]]:
     for entry in entries:
         steps.setdefault(entry["step"], {}).update(entry)
     return dict(sorted(steps.items()))
+
+
+def _by_source(lines: Mapping[int, Mapping[str, Any]]) -> dict[str, Curve]:
+    """Validation loss of each source, in the order of their names."""
+    names = sorted({name for line in lines.values() for name in line.get("by_source", {})})
+    return {
+        name: _curve(
+            {step: line["by_source"].get(name, {}) for step, line in lines.items() if "by_source" in line}, "loss"
+        )
+        for name in names
+    }
 
 
 def _curve(lines: Mapping[int, Mapping[str, Any]], key: str) -> Curve:

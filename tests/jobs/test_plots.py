@@ -44,3 +44,12 @@ def test_odd_values_still_give_a_chart(values: list[float]) -> None:
 @given(st.lists(st.integers(0, 10**9), min_size=26, max_size=26))
 def test_any_lengths_give_a_histogram(before: list[int]) -> None:
     ElementTree.fromstring(length_histogram("lengths", "Lengths", before, [count // 2 for count in before]))
+
+
+def test_points_that_are_not_joined_have_marks_and_no_line() -> None:
+    joined, single = (
+        line_chart("loss", "Loss", [Line("skipped", [1, 2, 3], [3, 2, 1], marked=True, joined=joins)], "nats")
+        for joins in (True, False)
+    )
+    assert joined.count("<use ") == single.count("<use ")
+    assert joined.count("<path ") > single.count("<path ")

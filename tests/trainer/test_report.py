@@ -40,6 +40,24 @@ def test_training_and_validation_lines_become_curves(tmp_path: Path) -> None:
     assert summary.gradient_norm.values == []
 
 
+def test_skipped_steps_are_told_apart_and_sources_have_curves_of_their_own(tmp_path: Path) -> None:
+    write_metrics(
+        tmp_path,
+        [
+            {"step": 10, "loss": 5.0, "gradient_norm": 1.0, "mfu": 0.4},
+            {"step": 11, "skipped": True, "loss": 50.0, "gradient_norm": 9.0},
+            {"step": 12, "skipped": True},
+            {"step": 20, "validation_loss": 4.0, "by_source": {"b": {"loss": 4.5}, "a": {"loss": 3.5}}},
+            {"step": 30, "validation_loss": 3.0, "by_source": {"a": {"loss": 2.5}}},
+        ],
+    )
+    summary = summarise_training(tmp_path)
+    assert summary is not None
+    assert (summary.loss.values, summary.gradient_norm.values, summary.mfu.values) == ([5.0], [1.0], [0.4])
+    assert (summary.skipped.steps, summary.skipped.values) == ([11], [50.0])
+    assert [(name, curve.steps) for name, curve in summary.loss_by_source.items()] == [("a", [20, 30]), ("b", [20])]
+
+
 def test_steps_repeated_after_a_resume_count_once_as_measured_last(tmp_path: Path) -> None:
     write_metrics(tmp_path, [{"step": step, "loss": float(step)} for step in (1, 2, 3)] + [{"step": 2, "loss": 9.0}])
     summary = summarise_training(tmp_path)
