@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from tests.parallel.launcher import run_ranks
+from tests.trainer.held_state import held_bytes
+from tests.trainer.ragged import ROWS
+from tests.trainer.ragged import SHAPES as ENGINE_SHAPES
 from tests.trainer.saved_tensors import kept_bytes
 from trainer.estimate import Estimate, estimate_training
 from trainer.estimate.activations import activation_bytes, mask_bytes
@@ -231,3 +234,35 @@ def test_what_can_be_lowered_takes_less_memory() -> None:
     assert not [
         words for words, _ in smaller_settings(shape, settings, under_pipeline, precision="bf16") if "zero" in words
     ]
+
+
+STATES: list[tuple[dict[str, Any], list[Layout]]] = [
+    (
+        {},
+        [Layout(2, 1, 1, zero, ROWS, 4) for zero in range(4)]
+        + [Layout(1, 2, 1, zero, ROWS, 4) for zero in range(2)]
+        + [Layout(1, 1, 2, zero, ROWS, 4) for zero in range(2)],
+    ),
+    ({"kind": "muon"}, [Layout(2, 1, 1, 1, ROWS, 4), Layout(1, 2, 1, 0, ROWS, 4), Layout(1, 1, 2, 1, ROWS, 4)]),
+    ({"kind": "adafactor"}, [Layout(2, 1, 1, 1, ROWS, 4), Layout(1, 2, 1, 0, ROWS, 4), Layout(1, 1, 2, 1, ROWS, 4)]),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "layouts"), STATES, ids=["adamw", "muon", "adafactor"])
+def test_weights_gradients_and_state_are_those_of_a_running_engine(
+    optimizer: dict[str, Any], layouts: list[Layout]
+) -> None:
+    shape = ENGINE_SHAPES["tied"]
+    by_rank = run_ranks(2, held_bytes, shape, layouts, optimizer)
+    for number, layout in enumerate(layouts):
+        estimate = estimated(shape, layout, precision="fp32", optimizer=optimizer)
+        held = [found[number] for found in by_rank]
+        for rank, (weights, gradients, _) in enumerate(held):
+            stage = estimate.stages[layout.coordinates(rank).pipeline]
+            assert weights == stage.weights
+            # ZeRO 1 has let go of others' gradients by now; ZeRO 2 holds on to those that its share cuts.
+            is_shared_out = layout.data > 1 and layout.zero in (1, 2) and not optimizer
+            assert is_shared_out or gradients == stage.gradients
+        # Whole parameters are dealt out: the fullest process is a little above the mean.
+        expected = max(stage.optimizer for stage in estimate.stages)
+        assert max(state for _, _, state in held) == pytest.approx(expected, rel=0.01)

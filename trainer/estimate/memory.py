@@ -1,8 +1,8 @@
 """What the devices of each pipeline stage hold, by kind.
 
-Weights, gradients and the optimizer's state are exact: they are counted from the declarations, with tensor
-parallelism's padding and a pipeline's second copy of tied embeddings, and tests/trainer/test_estimate.py compares them
-with the tensors of running engines. Activations are a model of what autograd keeps (`activations.py`).
+Weights, gradients and the optimizer's state are exact up to alignment: they are counted from the declarations, with
+tensor parallelism's padding and a pipeline's second copy of tied embeddings, and tests/trainer/test_estimate.py
+compares them with the tensors of running engines. Activations are a model of what autograd keeps (`activations.py`).
 
 Bytes a parameter: 4 weight, 4 gradient, 8 moments of AdamW. Under autocast also 2 for the 16-bit copies of matrices
 that one forward and backward pass uses. ZeRO 1, 2 and 3 step on an fp32 copy of a process's part, 4 more, divided
@@ -36,6 +36,7 @@ class StageMemory:
     weights: int
     """fp32 weights that forward and backward use."""
     gradients: int
+    """fp32, at the end of a backward pass."""
     optimizer: int
     """Moments, and the fp32 copy that ZeRO steps on."""
     copies: int
@@ -111,7 +112,9 @@ def _stage(
     is_first, is_last = 0 in layers, shape.layers + 1 in layers
     copies = 0 if element == FLOAT else element * _cast_values(held, layout.tensor, is_last)
     share = -(-values // layout.data)
-    state = _optimizer_bytes(settings, held, layout, values)
+    # The copy of a tied matrix follows its owner: it belongs to no optimizer.
+    stepped = [declaration for declaration in held if is_first or not declaration.tied]
+    state = _optimizer_bytes(settings, stepped, layout, sum(local_size(item, layout.tensor) for item in stepped))
     blocks = len(layers) - is_first - is_last
     kept = activation_bytes(
         shape,
