@@ -42,7 +42,6 @@ def train(job: Job, training: TrainingJob) -> dict[str, Any]:
         Interrupted: it was told to stop and has saved.
         TrainingFailed: it failed; carries the trainer's exit code.
     """
-    check_allowed(training)
     course = Course()
     try:
         code = start_training(job, training, course.show)
@@ -60,15 +59,6 @@ def train(job: Job, training: TrainingJob) -> dict[str, Any]:
         )
     manifest: dict[str, Any] = storage.read_json(storage.join(str(training.directory), "manifest.json"))
     return manifest
-
-
-def check_allowed(training: TrainingJob) -> None:
-    """Raises SettingError for a word of --allow that names no setting."""
-    if training.allow:
-        from trainer.changes import check_words
-        from trainer.identity import open_inputs
-
-        check_words(training.allow, open_inputs(training).identity)
 
 
 class Course:

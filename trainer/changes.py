@@ -12,7 +12,7 @@ change does not make another run of it.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -210,14 +210,14 @@ def short_name(name: str) -> str:
     return parts[0]
 
 
-def check_words(words: Iterable[str], names: Iterable[str]) -> None:
+def check_words(words: Iterable[str], names: Collection[str]) -> None:
     """Raises SettingError for a word of `--allow` that is no part of any of the names of a run's identity."""
     known = {part for name in names for part in _sections(name)}
     for word in words:
         if word != "all" and word not in known:
-            simple = sorted({part for part in known if "." not in part} - {"settings"})
-            close = difflib.get_close_matches(word, simple, 1)
-            hint = f"did you mean {close[0]}?" if close else f"known: all, {', '.join(simple)}"
+            close = difflib.get_close_matches(word, sorted(part for part in known if "." not in part), 1)
+            usual = dict.fromkeys(short_name(name) for name in names if _class_or_none(name) == "optimisation")
+            hint = f"did you mean {close[0]}?" if close else f"known: all, {', '.join(sorted(usual))}"
             raise SettingError(f"--allow {word}: no setting has this name; {hint}")
 
 

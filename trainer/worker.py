@@ -24,7 +24,7 @@ from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTE
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
 from trainer.journal import Journal
-from trainer.out_of_memory import explain_memory
+from trainer.out_of_memory import explain_memory, is_out_of_memory
 from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience, processes_here
 from trainer.watch.heartbeat import Heartbeat
 from trainer.watch.parent import end_with_parent
@@ -71,7 +71,8 @@ def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
         return FAILED
     except Exception as error:
         traceback.print_exc()
-        if (explained := explain_memory(error, job)) is not None:
+        if is_out_of_memory(error):
+            explained = explain_memory(error, open_inputs(job), world, "cuda" if count_gpus() else "cpu")
             print(f"{ERROR_PREFIX}{explained}", file=sys.stderr, flush=True)
         return FAILED
 

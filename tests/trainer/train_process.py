@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
 from trainer.job import TrainingJob
 from trainer.launch import launch
 
@@ -13,5 +14,13 @@ def show(event: dict[str, Any]) -> None:
     print(json.dumps(event), flush=True)
 
 
+def main(job_file: str) -> int:
+    try:
+        return launch(TrainingJob.model_validate_json(Path(job_file).read_bytes()), show)
+    except UserError as error:
+        show({"event": "error", "message": str(error)})
+        return error.exit_code
+
+
 if __name__ == "__main__":
-    sys.exit(launch(TrainingJob.model_validate_json(Path(sys.argv[1]).read_bytes()), show))
+    sys.exit(main(sys.argv[1]))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.kernels.compiled import ensure_compiled
+from trainer.changes import changes, check_words, require_allowed
+from trainer.checkpoint.directory import list_checkpoints, read_state
 from trainer.data.shards import KERNELS
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import DONE, FAILED
@@ -20,7 +22,7 @@ from trainer.launch.family import Family, Members, OnEvent
 from trainer.launch.process import Place, Report, TrainingProcess
 from trainer.launch.requests import StopSignals
 from trainer.launch.supervisor import supervise
-from trainer.manifest import finished_manifest, put_aside_superseded
+from trainer.manifest import finished_manifest, put_aside_superseded, read_manifest
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.watch.heartbeat import HEARTBEATS, furthest_step
 
@@ -65,14 +67,34 @@ def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int,
 
 
 def prepare(job: TrainingJob, on_event: OnEvent) -> Inputs | None:
-    """Open a job's inputs and put aside what a finished run of other settings left; None when this one is finished."""
+    """Open a job's inputs and put aside what a finished run of other settings left; None when this one is finished.
+
+    Raises:
+        SettingError: a word of `allow` names no setting.
+        UserError: the inputs do not fit together, or the run's newest checkpoint cannot be continued with this recipe.
+    """
     job.directory.mkdir(parents=True, exist_ok=True)
     inputs = open_inputs(job)
     if finished_manifest(inputs) is not None:
         return None
+    check_words(job.allow, inputs.identity)
+    if job.allow or read_manifest(job.directory) is None:
+        _require_continuable(inputs)
     if (aside := put_aside_superseded(inputs)) is not None:
         on_event({"event": "warning", "message": f"settings or data changed: the finished run is now in {aside}"})
     return inputs
+
+
+def _require_continuable(inputs: Inputs) -> None:
+    """Refuse here what the processes would refuse when they load, before anything is moved or started."""
+    for path in list_checkpoints(inputs.job.directory / "checkpoints"):
+        try:
+            state = read_state(path)
+            saved = changes(state["identity"], state.get("recipe", {}), inputs.identity, inputs.job)
+        except (OSError, ValueError, KeyError):  # damaged: the processes name it and use the one before
+            continue
+        require_allowed(saved, inputs.job.allow, str(path))
+        return
 
 
 def write_job(job: TrainingJob) -> Path:
