@@ -11,10 +11,11 @@ from typing import Any
 from pipeline import storage
 from trainer.identity import Inputs
 from trainer.journal import EVENTS, METRICS, SAMPLES
+from trainer.logging.loggers import WRITTEN_BY_LOGGERS
 
 MANIFEST = "manifest.json"
 MODEL = "model"
-_OF_A_FINISHED_RUN = (MODEL, METRICS, EVENTS, SAMPLES, MANIFEST)
+_OF_A_FINISHED_RUN = (MODEL, METRICS, EVENTS, SAMPLES, *WRITTEN_BY_LOGGERS, MANIFEST)
 
 
 def finished_manifest(inputs: Inputs) -> dict[str, Any] | None:

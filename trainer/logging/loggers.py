@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from trainer.settings import TrainingSettings
 
+WRITTEN_BY_LOGGERS = ("tensorboard", "wandb", "wandb_id", "profile")
+"""What loggers and traces leave in a training directory."""
+
 
 class MetricLogger(Protocol):
     """Receives what the journal writes."""
