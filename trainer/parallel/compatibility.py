@@ -43,13 +43,6 @@ class Request:
         except ValueError:
             return None
 
-    @property
-    def rows_per_copy(self) -> int | None:
-        """Rows of the global batch that one copy computes; None when it cannot be divided."""
-        if self.rows is None or self.copies is None or self.rows % self.copies:
-            return None
-        return self.rows // self.copies
-
 
 @dataclass(frozen=True)
 class Refusal:

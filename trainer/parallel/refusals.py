@@ -110,25 +110,9 @@ def _batch_choices(request: Request) -> str:
     return f"the nearest that can is {nearest} rows{tokens}"
 
 
-def _micro_batches_differ(request: Request) -> bool:
-    rows = request.rows_per_copy
-    return _pipeline(request) > 1 and rows is not None and rows % min(request.settings.micro_batch_size, rows) != 0
-
-
-def _micro_batch_choices(request: Request) -> str:
-    assert request.rows_per_copy is not None
-    fitting = divisors(request.rows_per_copy)
-    asked = request.settings.micro_batch_size
-    nearest = min(fitting, key=lambda size: (abs(size - asked), size))
-    return f"the nearest is {nearest}"
-
-
 def _ramp_step(request: Request) -> int:
     """Tokens that every batch of a ramp must be a multiple of."""
-    rows = request.copies or 1
-    if _pipeline(request) > 1:
-        rows *= request.settings.micro_batch_size
-    return rows * request.context_length
+    return (request.copies or 1) * request.context_length
 
 
 def _ramp_amounts(request: Request) -> dict[str, int]:
@@ -284,23 +268,12 @@ REFUSALS = (
         choices=_batch_choices,
     ),
     Refusal(
-        what="unequal micro-batches with parallel.pipeline",
-        key="micro_batch_size",
-        applies=_micro_batches_differ,
-        found=lambda r: (
-            f"micro_batch_size {r.settings.micro_batch_size} does not divide a copy's {r.rows_per_copy} rows"
-        ),
-        reason="stages pass on tensors of one size",
-        remedy="choose a divisor",
-        choices=_micro_batch_choices,
-    ),
-    Refusal(
         what="a batch_ramp whose batches cannot be divided",
         key="batch_ramp",
         applies=lambda r: bool(_odd_amounts(r)),
         found=lambda r: ", ".join(f"{key} {amount}" for key, amount in _odd_amounts(r).items()),
-        reason="every batch of a ramp is shared out like the last one (with a pipeline in whole micro-batches)",
-        remedy="use multiples of context length x copies (x micro_batch_size)",
+        reason="every batch of a ramp is shared out like the last one",
+        remedy="use multiples of context length x data-parallel copies",
         choices=_ramp_choices,
     ),
 )
