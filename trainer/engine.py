@@ -96,6 +96,8 @@ class TrainingEngine:
         self.optimizer_steps = 0
         """Steps that changed the weights."""
         self._clipping = settings.gradient_clipping
+        # Gradients are sent to the host while the backward pass goes on, and read there.
+        self._waits_for_copies = settings.offload_optimizer and ranks.device.type == "cuda"
         self._loss_scale = LossScale(settings.loss_scale) if precision == "fp16" else None
         self._norms_of_gradient: dict[str, float] | None = None
         self._declarations = {item.name: item for item in declare_parameters(shape)}
@@ -145,7 +147,10 @@ class TrainingEngine:
         """
         self._norms_of_gradient = None
         scale = 1.0 if self._loss_scale is None else self._loss_scale.scale
-        return self._execution.backward(batches, scale * self.layout.data / valid_tokens)
+        loss = self._execution.backward(batches, scale * self.layout.data / valid_tokens)
+        if self._waits_for_copies:
+            torch.cuda.synchronize(self.ranks.device)
+        return loss
 
     def gradient_norm(self) -> float:
         """Of the whole gradient, before clipping, the same on all processes; inf or nan when it is not finite.
