@@ -13,7 +13,6 @@ a step: its data is used up and the learning rate goes on, but no weight, no mom
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -163,12 +162,13 @@ class TrainingLoop:
                 "look at the data and at optimizer.lr"
             )
         seen, rollbacks = self.cursor.samples_seen(step.number), self.rollbacks + 1
-        if self._load(at_most=step.number - self.guard.skips_in_row) is None:
+        # Where that from before the skips is gone, one made by an interruption between them has the same weights.
+        if not (self._load(at_most=step.number - self.guard.skips_in_row) or self._load(at_most=None)):
             raise UserError(
                 f"{step.decision.message}: there is no checkpoint from before to go back to; lower checkpoint_every"
             )
         back = self.progress.step
-        self.rollbacks, self._saved_step = rollbacks, back
+        self.rollbacks, self._saved_step, self.guard.skips_in_row = rollbacks, back, 0
         left_out = seen - self.cursor.samples_seen(back)
         self.cursor.move(self.cursor.offset + left_out)
         self.journal.rewind(back)
@@ -180,13 +180,6 @@ class TrainingLoop:
             samples_left_out=left_out,
         )
         self.log.pause()
-
-    def _digest(self, step: int, loop_state: dict[str, Any]) -> str:
-        """Hash of the data of a step, by the cursor of a checkpoint."""
-        return self.cursor.digest(step, loop_state["data_offset"])
-
-    def _state(self) -> dict[str, Any]:
-        return {"data_offset": self.cursor.offset, "rollbacks": self.rollbacks, **self.guard.state()}
 
     def _resume(self) -> None:
         verified = self._load(at_most=None)
@@ -207,7 +200,7 @@ class TrainingLoop:
             self.engine,
             self.ranks,
             self.inputs,
-            self._digest,
+            lambda step, state: self.cursor.digest(step, state["data_offset"]),
             tell=lambda kind, message: self.journal.event(kind, message=message),
             at_most=at_most,
         )
@@ -223,8 +216,10 @@ class TrainingLoop:
         if self._saved_step == self.progress.step:
             return
         self.heartbeat.enter("save", self.progress.step)
-        progress = replace(self.progress, loop_state=self._state())
-        digest = self._digest(progress.step, progress.loop_state) if self.ranks.is_first else ""
+        offset = self.cursor.offset
+        loop_state = {"data_offset": offset, "rollbacks": self.rollbacks, **self.guard.state()}
+        progress = replace(self.progress, loop_state=loop_state)
+        digest = self.cursor.digest(progress.step, offset) if self.ranks.is_first else ""
         state = state_of(self.engine, self.inputs, progress, digest)
         self.saves.save(self.engine.state_pieces(for_saving=True), state)
         self._saved_step = self.progress.step

@@ -177,9 +177,9 @@ def planted_faults(engine: TrainingEngine, heartbeat: StoppingHeartbeat, plan: P
         return gradient * math.nan if heartbeat.step in plan.gradients_lost else gradient
 
     engine.compute_gradient = compute_gradient  # type: ignore[method-assign]
-    hook = engine.model.blocks[1].feed_forward.down.weight.register_hook(spoil)  # type: ignore[union-attr]
+    if plan.gradients_lost:
+        engine.local_parameters()["blocks.1.feed_forward.down.weight"].register_hook(spoil)
     yield
-    hook.remove()
 
 
 def said(events: io.StringIO, plan: Plan) -> dict[str, Any]:

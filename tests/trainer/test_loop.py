@@ -54,6 +54,8 @@ def runs(folder: Path) -> dict[str, dict[str, Any]]:
         "lost gradient": plan("lost-gradient", FOUND_LOST, gradients_lost=(5, 6)),
         "lost loss, not allowed": plan("not-allowed", losses_lost=(5,)),
         "one spike, shared layers": plan("shared", TWICE, spikes=(20,), layout={"data": 1, "tensor": 2}),
+        "one spike, two stages": plan("stages", TWICE, spikes=(20,), layout={"data": 1, "pipeline": 2}),
+        "interrupted, one checkpoint kept": plan("one-kept", TWICE, {"keep_last": 1}, spikes=spikes, stops=(20,)),
         "overflow": plan("overflow", precision="fp16", settings_too={"loss_scale": {"initial": 2.0**28}}),
         "overflow without end": plan(
             "overflow-endless",
@@ -62,7 +64,7 @@ def runs(folder: Path) -> dict[str, dict[str, Any]]:
         ),
         "nowhere to go back": plan("nowhere", {"rollback_after": 1, **FOUND_LOST}, losses_lost=(5,)),
     }
-    first, second = run_ranks(2, run_all, plans)
+    first, second = run_ranks(2, run_all, plans, timeout=300)
     for name, result in first.items():
         if "error" in result:
             assert result["error"] == second[name]["error"], name
@@ -81,10 +83,11 @@ def hand_made(folder: Path) -> dict[str, dict[str, torch.Tensor]]:
         "without 20": without(20),
         "without 5": without(5),
         "without 5 and 6": without(5, 6),
+        "without 20, 21 later": [*range(1, 20), None, *range(22, 22 + STEPS - 20)],
         # Back to the checkpoint of step 16; then the data that follows what was seen.
         "without what was seen since 16": [*range(1, 17), *range(22, 22 + STEPS - 16)],
     }
-    return run_ranks(2, by_hand_all, Plan(folder / "runs" / "by-hand", SETTINGS), schedules)[0]
+    return run_ranks(2, by_hand_all, Plan(folder / "runs" / "by-hand", SETTINGS), schedules, timeout=300)[0]
 
 
 def assert_same_weights(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
@@ -118,12 +121,13 @@ def test_a_spike_is_skipped_and_its_data_changes_no_weight(runs: dict[str, Any],
     assert lines[21]["learning_rate"] == undisturbed[21], "the schedule goes on"
 
 
-def test_all_processes_that_share_a_layer_skip_alike(runs: dict[str, Any], hand_made: dict[str, Any]) -> None:
-    found = runs["one spike, shared layers"]
-    assert [event["step"] for event in of_kind(found, "skip")] == [20]
-    assert found["progress"].tokens == (STEPS - 1) * 128
-    for name, weight in found["weights"].items():
-        torch.testing.assert_close(weight, hand_made["without 20"][name], rtol=0, atol=1e-4)  # a step moves by 1e-2
+def test_processes_that_share_a_model_skip_alike(runs: dict[str, Any], hand_made: dict[str, Any]) -> None:
+    for name in ("one spike, shared layers", "one spike, two stages"):
+        found = runs[name]
+        assert [event["step"] for event in of_kind(found, "skip")] == [20]
+        assert found["progress"].tokens == (STEPS - 1) * 128
+        for key, weight in found["weights"].items():
+            torch.testing.assert_close(weight, hand_made["without 20"][key], rtol=0, atol=1e-4)  # a step moves by 1e-2
 
 
 def test_overflows_of_fp16_halve_the_scale_and_are_no_spikes(runs: dict[str, Any]) -> None:
@@ -161,6 +165,15 @@ def test_interrupted_before_while_and_after_going_back_it_ends_the_same(runs: di
     names = ("step", "loss", "gradient_norm", "learning_rate", "tokens", "validation_loss")
     courses = [[tuple(line.get(name) for name in names) for line in run["metrics"]] for run in (found, whole)]
     assert courses[0] == courses[1]
+
+
+def test_a_checkpoint_of_an_interruption_between_skips_serves_where_no_other_is_left(
+    runs: dict[str, Any], hand_made: dict[str, Any]
+) -> None:
+    found = runs["interrupted, one checkpoint kept"]
+    assert_same_weights(found["weights"], hand_made["without 20, 21 later"])
+    (event,) = of_kind(found, "rollback")
+    assert (event["step"], event["from_step"], event["samples_left_out"]) == (20, 21, 8)
 
 
 def test_rollbacks_without_end_are_an_error(runs: dict[str, Any]) -> None:
