@@ -41,6 +41,11 @@ def test_an_impossible_model_is_refused_with_the_reason(fields: dict[str, Any], 
         ({"optimizer": {"lr": 0.0}}, "greater than 0"),
         ({"optimizer": {"lr": float("nan")}}, "lr"),
         ({"zero": 4}, "zero"),
+        ({"stability": {"rollback_after": 2}}, "rollback_after has no meaning where nothing is skipped"),
+        (
+            {"stability": {"rollback_after": 2, "skip_sigma": 6.0}, "checkpoint_every": 0},
+            "set checkpoint_every above 0",
+        ),
     ],
 )
 def test_impossible_training_settings_are_refused(fields: dict[str, Any], message: str) -> None:
