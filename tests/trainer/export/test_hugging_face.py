@@ -233,3 +233,17 @@ def test_rope_that_is_not_ours_is_refused(tmp_path: Path) -> None:
 def test_the_families_are_told_apart() -> None:
     assert family_of(shape_of(GPT2)) == "gpt2"
     assert family_of(shape_of({})) == "llama"
+
+
+def test_what_a_llama_has_and_ours_has_not_is_refused(tmp_path: Path) -> None:
+    write_model_directory(tmp_path / "model", {"bias": True})
+    write_directory(tmp_path / "model", tmp_path / "exported")
+    place = tmp_path / "exported" / "config.json"
+    config = json.loads(place.read_text())
+    for changes, reason in (
+        ({"mlp_bias": False}, "mlp_bias is False, this trainer's models can only have True"),
+        ({"head_dim": 16}, "head_dim is 16"),
+    ):
+        place.write_text(json.dumps(config | changes))
+        with pytest.raises(UserError, match=reason):
+            read_directory(tmp_path / "exported", tmp_path / "back")
