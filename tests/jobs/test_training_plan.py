@@ -15,7 +15,7 @@ from jobs.recipe import RecipeError, load_recipe, shipped_recipes
 from jobs.training_plan import Target, model_shape, named_target, plan_trainings, planned_target
 from pipeline.errors import SettingError
 from trainer.estimate import estimate_training
-from trainer.parallel.refusals import REFUSALS
+from trainer.parallel.refusals import REFUSALS, combinations
 
 CLUSTERS = {
     "gpt2-124m": (8, "a100-80gb"),
@@ -156,3 +156,10 @@ def test_planning_loads_no_torch(recipe: str) -> None:
         "sys.exit(bool({'torch', 'deepspeed', 'ray', 'numba'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", check, recipe], capture_output=True, check=False).returncode == 0
+
+
+def test_the_documentation_has_the_table_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "parallelism.md").read_text()
+    for way, refusals in combinations():
+        cells = " | ".join("yes" if what is None else "no" for what in refusals)
+        assert f"| {way} | {cells} |" in page
