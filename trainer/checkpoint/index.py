@@ -173,6 +173,8 @@ def read_index(checkpoint: Path) -> Index:
 
 
 def _tensor(entry: Mapping[str, Any]) -> StoredTensor:
+    if entry["dtype"] != "F32":
+        raise ValueError(f"{entry['name']}: {entry['kind']} has dtype {entry['dtype']}")
     slicing = Slicing(
         tuple(entry["shape"]),
         entry["dimension"],

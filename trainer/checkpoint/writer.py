@@ -16,7 +16,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,21 +214,7 @@ class CheckpointWriter:
                     "file": file,
                     "size": written.size,
                     "sha256": written.sha256,
-                    "pieces": [
-                        [
-                            [
-                                one.name,
-                                one.kind,
-                                one.local_shape,
-                                one.tensor_rank,
-                                one.tensor_size,
-                                one.start,
-                                one.count,
-                            ],
-                            offset,
-                        ]
-                        for one, offset in zip(save.pieces, written.offsets, strict=True)
-                    ],
+                    "pieces": list(zip(map(astuple, save.pieces), written.offsets, strict=True)),
                 },
             )
             save.part_written.set()
