@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from jobs.recipe import LoadedRecipe
 from jobs.terminal import duration, note, show_table, size, warn
 from jobs.training_plan import Target, model_shape, plan_trainings
+from trainer.data.mixed_rows import RunData
 from trainer.estimate import USABLE, Estimate, estimate_training, smaller_settings
 from trainer.settings import ModelShape, TrainingSettings
 
 
-def show_trainings(loaded: LoadedRecipe, steps: Sequence[str], target: Target, rows_drawn: int | None) -> None:
-    """Print the plan of each training. `rows_drawn`: rows of the token dataset that pretraining goes through, where
-    that is known."""
+def show_trainings(loaded: LoadedRecipe, steps: Sequence[str], target: Target, data: RunData | None) -> None:
+    """Print the plan of each training. `data`: what pretraining goes through; None where that is not known yet."""
     recipe, shape = loaded.recipe, model_shape(loaded.recipe)
+    if data is not None and shape is not None:
+        shape = shape.model_copy(update={"vocab_size": data.datasets[0].manifest["vocab_size"]})
     layouts = plan_trainings(loaded, steps, target)
     for step, layout in layouts.items():
         settings = getattr(recipe, step)
@@ -24,7 +26,8 @@ def show_trainings(loaded: LoadedRecipe, steps: Sequence[str], target: Target, r
         estimate = estimate_training(shape, settings, layout, precision=target.precision(settings), cuda=target.is_gpu)
         rows = [("model", _model(estimate))] if step == "pretrain" else []
         rows += [("layout", _layout(estimate)), ("batch", _batch(estimate, step))]
-        length = _length(settings, estimate, rows_drawn) if step == "pretrain" else None
+        drawn = None if data is None else data.plan.rows
+        length = _length(settings, estimate, drawn) if step == "pretrain" else None
         rows += _arithmetic(estimate, target, length)
         if step == "finetune":
             rows.append(("data", recipe.finetune.data if recipe.finetune and recipe.finetune.data else _QUESTIONS))

@@ -105,7 +105,7 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str], target: Target) -> Non
             raise
         note(f"not looked at, since it is not on this machine: {fault}")
     is_rewritten = "tokens" in steps
-    show_trainings(loaded, steps, target, None if data is None or is_rewritten else data.plan.rows)
+    show_trainings(loaded, steps, target, None if is_rewritten else data)
     if data is not None:
         if is_rewritten:
             note("of the run's own token dataset as it is now; the tokens step may change it:")
@@ -124,6 +124,7 @@ def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | No
 
     Raises:
         UserError: a dataset is not there, two do not fit together, or the mixture cannot be drawn from them.
+        RecipeError: the dataset's rows are not as long as the recipe says.
     """
     settings = loaded.recipe.pretrain
     if settings is None:
@@ -132,11 +133,18 @@ def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | No
         if entry.data != OWN:
             find_dataset(entry.data)
     try:
-        return plan_run(settings, RunDirectory(loaded.recipe.run).tokens)
+        data = plan_run(settings, RunDirectory(loaded.recipe.run).tokens)
     except UserError:
         if "tokens" in steps:
             return None  # the run's own dataset is still to be written
         raise
+    found, asked = data.datasets[0], loaded.recipe.tokens
+    if "tokens" not in steps and asked is not None and found.context_length != asked.context_length:
+        raise RecipeError(
+            f"{found.url} has rows of {found.context_length} tokens, the recipe's tokens.context_length is "
+            f"{asked.context_length}: run the tokens step again, or set it back"
+        )
+    return data
 
 
 def pretraining_plan(loaded: LoadedRecipe) -> Layout | None:

@@ -101,3 +101,21 @@ def test_a_cache_that_is_too_small_for_what_must_be_fetched_is_told(
     run_steps("recipe.yaml", fields, last="pretrain", dry_run=True, alone=True)
     assert "lie in object stores" not in capsys.readouterr().err
     memory.rm("/plan", recursive=True)
+
+
+def test_rows_that_are_not_as_long_as_the_recipe_says_are_refused(folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("context_length: 16", "context_length: 32"))
+    code, output = gptmill(folder, "pretrain", "recipe.yaml", "--dry-run")
+    assert code == 2
+    assert "has rows of 16 tokens, the recipe's tokens.context_length is 32: run the tokens step again" in output
+
+
+def test_a_named_cluster_is_planned_for_without_the_data(folder: Path) -> None:
+    (folder / "run" / "tokens" / "tokens.json").unlink()
+    words = ("pretrain", "recipe.yaml", "--dry-run", "--devices", "4", "--device", "a100")
+    code, output = gptmill(folder, *words)
+    assert code == 0, output
+    assert "4 processes = data 4 x pipeline 1 x tensor 1, ZeRO-1, bf16" in output
+    assert "tokens.json does not exist" in output
+    assert "fit the 40.0 GB of A100" in output
