@@ -27,6 +27,7 @@ from pipeline import storage
 
 BENCHES: dict[str, tuple[str, ...]] = {
     "bpe": (),
+    "checkpoint": (),
     "decontamination": (),
     "encode": ("tiktoken",),
     "engine": ("datatrove",),

@@ -145,7 +145,7 @@ def start_of_run(
             return
         found.setdefault("seconds", time.perf_counter() - started)
         found.setdefault("step", event["step"])
-        if event["step"] >= (interrupt_at or 0):
+        if event["step"] == (interrupt_at or found["step"]):  # a second signal would stop it without a checkpoint
             os.kill(os.getpid(), signal.SIGINT)
 
     if launch(job, listen) != INTERRUPTED:
