@@ -60,12 +60,13 @@ def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
     rank, world = in_environment()
     watch = job.settings.watch
     heartbeat = Heartbeat(rank, watch)
+    watchdog = Watchdog(job.directory, heartbeat, world, watch, stop, stop_time(watch, time.time()))
     try:
-        watchdog = Watchdog(job.directory, heartbeat, world, watch, stop, stop_time(watch, time.time()))
         watchdog.start()
-        code = _train(open_inputs(job), events, stop, heartbeat)
-        watchdog.close()
-        return code
+        try:
+            return _train(open_inputs(job), events, stop, heartbeat)
+        finally:
+            watchdog.close()
     except UserError as error:
         print(f"{ERROR_PREFIX}{error}", file=sys.stderr, flush=True)
         return FAILED

@@ -1,6 +1,7 @@
 """Runs that hang, fail or are ended: real processes, stopped and killed from outside."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -26,8 +27,8 @@ def test_a_frozen_process_is_named_within_its_limit_and_its_stacks_are_in_its_lo
     message = run.messages("error")[0]
     assert f"process {frozen[0][1]}) has been silent for" in message
     assert "rank 1 (" in message
-    assert "of step 1" in message
-    assert seconds < 3.0 + 10.0, "limit of a step, and the time to print stacks"
+    assert re.search(r"last seen in \w+ of step \d+", message)
+    assert seconds < 3.0 + 20.0, "limit of a step, and the time to print stacks"
     log = (run.directory / "logs" / "rank_1.log").read_text()
     assert "most recent call first" in log, "even the frozen process tells where it is"
     assert "a hang was detected" in (run.directory / "logs" / "rank_0.log").read_text()
@@ -52,6 +53,16 @@ def test_a_killed_run_is_started_again_and_goes_the_way_of_one_that_was_not(tmp_
 
 def test_a_scheduler_that_warns_with_usr1_gets_a_saved_run(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    assert run.start(at_step=2, then=lambda run: run.process.send_signal(signal.SIGUSR1), watch={"restarts": 5}) == 75
+    warn: dict[str, Any] = {"watch": {"restarts": 5}, "parallel": {"data": 1}}
+    assert run.start(at_step=2, then=lambda run: run.process.send_signal(signal.SIGUSR1), **warn) == 75
     assert "asked to stop" in run.messages("stop")[0]
     assert not run.messages("restart")
+
+
+def test_a_run_that_fails_at_the_same_step_each_time_is_given_up(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    hopeless: dict[str, Any] = {"optimizer": {"lr": 1e30}, "gradient_clipping": 0.0, "schedule": {"warmup_steps": 0}}
+    assert run.start(watch={"restarts": 9}, parallel={"data": 1}, **hopeless) == 1
+    assert len(run.messages("restart")) == 2
+    assert run.messages("gave_up") == ["failed 3 times in step 2: not started again"]
+    assert len(run.messages("error")) == 3

@@ -16,8 +16,10 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from pipeline import storage
 from trainer.exit_codes import ERROR_PREFIX, HANG
 from trainer.settings.watch import WatchSettings
 from trainer.watch.heartbeat import HEARTBEATS, Heartbeat, Seen, beat_name, read_beats, write_beat
@@ -60,18 +62,25 @@ class Watchdog:
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch.
+
+        Raises:
+            StorageError: the run's directory cannot be written.
+        """
         faulthandler.register(STACK_SIGNAL, file=sys.stderr, all_threads=True)
-        self._directory.mkdir(parents=True, exist_ok=True)
-        write_beat(self._directory, self._heartbeat.read())
+        with storage.explained(str(self._directory), "write"):
+            self._directory.mkdir(parents=True, exist_ok=True)
+            write_beat(self._directory, self._heartbeat.read())
         # By the clock of the file system, with which the files of the others are compared.
         self._born = (self._directory / beat_name(self._heartbeat.rank)).stat().st_mtime
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer: what is left to do has no limit."""
+        """Watch no longer, and leave the last state: whoever starts the run again looks at the step."""
         self._ended.set()
         self._thread.join()
+        with suppress(OSError):  # a full disk is told by what needed it
+            write_beat(self._directory, self._heartbeat.read())
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval):
