@@ -94,6 +94,7 @@ class Course:
             self.error = str(event.get("message", event))
 
     def _begin(self, step: int) -> None:
+        self.close()  # of a start before this one
         if not console.is_terminal:
             return
         self._bar = Progress(

@@ -31,6 +31,8 @@ class TrainingJob(Settings):
     """A finished `model/` directory to start from. None: random weights."""
     seed: int = Field(default=0, ge=0)
     """Drives initial weights, data order and dropout."""
+    started: float | None = None
+    """When the run was started, in seconds since 1970; restarts do not count. None: when its processes were."""
     allow: tuple[str, ...] = ()
     """Settings that may differ from those the run's last checkpoint was made with, though they change what is learned:
     parts of names such as `lr` or `schedule`, or `all`."""

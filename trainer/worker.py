@@ -60,7 +60,7 @@ def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
     rank, world = in_environment()
     watch = job.settings.watch
     heartbeat = Heartbeat(rank, watch)
-    watchdog = Watchdog(job.directory, heartbeat, world, watch, stop, stop_time(watch, time.time()))
+    watchdog = Watchdog(job.directory, heartbeat, world, watch, stop, stop_time(watch, job.started or time.time()))
     try:
         watchdog.start()
         try:
@@ -118,6 +118,9 @@ def _prepare_libraries(threads: int, device_type: str) -> None:
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", "29500")
+    if gpus := count_gpus():
+        # Some launchers show each process its own GPU alone; then that is number 0, whatever the local rank.
+        os.environ["LOCAL_RANK"] = str(int(os.environ["LOCAL_RANK"]) % gpus)
     if device_type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     warnings.filterwarnings("ignore", category=FutureWarning)  # DeepSpeed's use of older collectives, once a call

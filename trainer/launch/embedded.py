@@ -7,6 +7,7 @@ gone, even by kill -9.
 
 import shutil
 import socket
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int,
     if inputs is None:
         return DONE
     layout = plan_layout(job.settings, inputs.data.context_length, gpus=gpus, cores=cores, model=inputs.shape)
-    job_file = write_job(job)
+    job_file = write_job(job.model_copy(update={"started": time.time()}))
 
     def start_once(signals: StopSignals) -> int:
         shutil.rmtree(job.directory / HEARTBEATS, ignore_errors=True)

@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from pipeline import storage
@@ -70,17 +69,16 @@ class Watchdog:
         faulthandler.register(STACK_SIGNAL, file=sys.stderr, all_threads=True)
         with storage.explained(str(self._directory), "write"):
             self._directory.mkdir(parents=True, exist_ok=True)
+            self._heartbeat.open(self._directory)
             write_beat(self._directory, self._heartbeat.read())
         # By the clock of the file system, with which the files of the others are compared.
         self._born = (self._directory / beat_name(self._heartbeat.rank)).stat().st_mtime
         self._thread.start()
 
     def close(self) -> None:
-        """Watch no longer, and leave the last state: whoever starts the run again looks at the step."""
+        """Watch no longer: what is left to do has no limit."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):  # a full disk is told by what needed it
-            write_beat(self._directory, self._heartbeat.read())
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval):

@@ -61,7 +61,16 @@ def test_beats_are_read_back_and_those_of_an_earlier_start_are_not(tmp_path: Pat
     assert set(read_beats(tmp_path, 3)) == {0, 2}
     assert set(read_beats(tmp_path, 3, since=2.0)) == {2}
     assert set(read_beats(tmp_path, 2)) == {0}
-    assert furthest_step(tmp_path, 3) == 13
+
+
+def test_the_step_is_known_exactly_after_kill_9(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from pathlib import Path; from trainer.watch.heartbeat import Heartbeat\n"
+        f"heartbeat = Heartbeat(1); heartbeat.open(Path({str(tmp_path)!r}))\n"
+        "[heartbeat.enter('data', step) for step in range(70_001)]; os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert furthest_step(tmp_path, 3) == 70_000
     assert furthest_step(tmp_path / "nothing", 3) == 0
 
 
