@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _side(*words: str, result: Path) -> tuple[Any, Measured]:
     command = [sys.executable, "-m", "bench.checkpoint", *words, "--result", str(result)]
-    measured = measure(command, {"OMP_NUM_THREADS": "1"})
+    measured = measure(command)
     return json.loads(result.read_bytes()), measured
 
 

@@ -32,7 +32,6 @@ def save_in_turns(folder: Path, layers: int, repeat: int) -> dict[str, Any]:
     from trainer.ranks import Ranks
     from trainer.state import StatePiece
 
-    torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo",
         store=distributed.HashStore(),  # type: ignore[attr-defined]

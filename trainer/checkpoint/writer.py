@@ -55,6 +55,8 @@ class _Save:
     blocked_seconds: float = 0.0
     part_written: threading.Event = field(default_factory=threading.Event)
     all_written: threading.Event = field(default_factory=threading.Event)
+    settled: threading.Event = field(default_factory=threading.Event)
+    """Published, or failed, or given up; where this process does not publish, its part is written."""
     given_up: bool = False
     agreed: bool = False
     failure: BaseException | None = None
@@ -84,6 +86,8 @@ class CheckpointWriter:
         self._copies = copies if ranks.is_first else None
         self._buffer: Tensor | None = None
         self._save: _Save | None = None
+        self._cleaning: threading.Thread | None = None
+        self._warnings: list[str] = []
 
     def save(self, pieces: Sequence[StatePiece], state: Mapping[str, Any]) -> None:
         """Begin to save; returns when the state may change again. `state["step"]` is the number of steps done.
@@ -95,6 +99,7 @@ class CheckpointWriter:
             UserError: the disk is too full, or the save before has failed.
         """
         self.finish()
+        self._join_cleaning()
         began = time.perf_counter()
         records = [
             PieceRecord(
@@ -132,6 +137,7 @@ class CheckpointWriter:
         Raises:
             UserError: a process could not write its part, or the first one could not publish the checkpoint.
         """
+        self._tell()
         if failed:
             self._give_up()
         save = self._save
@@ -142,7 +148,6 @@ class CheckpointWriter:
             save.all_written.set()
         if save.agreed and (not self.ranks.is_first or save.published is not None):
             self._end(save)
-        self._tell()
 
     def finish(self) -> None:
         """Wait until what was begun is published and on disk; raises as `agree` does."""
@@ -154,8 +159,8 @@ class CheckpointWriter:
         if save is not None:
             save.part_written.wait()
         self.agree(*self.ranks.sum(self.signals()))
-        if save is not None and save.thread is not None:
-            save.thread.join()
+        if save is not None:
+            save.settled.wait()
             save.blocked_seconds += time.perf_counter() - began
         self.agree(*self.ranks.sum([0.0, self.signals()[1]]))
 
@@ -166,6 +171,7 @@ class CheckpointWriter:
             UserError: the newest checkpoint could not be copied.
         """
         self.finish()
+        self._join_cleaning()
         problem = self._copies.close() if self._copies is not None else None
         self._tell()
         if problem := self.ranks.from_first(problem):
@@ -221,14 +227,35 @@ class CheckpointWriter:
             if self.ranks.is_first:
                 save.all_written.wait()
                 if not save.given_up:
-                    save.published = self._publish(save)
+                    published = self._publish(save)
                     save.seconds = time.perf_counter() - save.began
+                    save.published = published
+            save.settled.set()
         except BaseException as fault:
             save.failure = fault
             save.part_written.set()
+            save.settled.set()
+            return
+        if save.published is not None:
+            self._clean_up(save.published, save.step)
+
+    def _clean_up(self, published: Path, step: int) -> None:
+        """Hand it on to be copied; then the old ones may go. Training waits for none of it."""
+        try:
+            spare = self._copies.waiting() if self._copies is not None else ()
+            if self._copies is not None:
+                self._copies.add(published)
+            on_disk.prune(self.checkpoints, self.keep_last, self.keep_every, spare=spare, newest=step)
+        except Exception as fault:
+            self._warnings.append(f"old checkpoints in {self.checkpoints} could not be removed: {fault}")
+
+    def _join_cleaning(self) -> None:
+        if self._cleaning is not None:
+            self._cleaning.join()
+            self._cleaning = None
 
     def _publish(self, save: _Save) -> Path:
-        """Index, state and seal; then the old ones may go."""
+        """Index, state and seal."""
         files: dict[str, dict[str, Any]] = {}
         pieces: dict[str, list[tuple[PieceRecord, int]]] = {}
         for rank in range(self.ranks.world):
@@ -242,15 +269,10 @@ class CheckpointWriter:
             path.unlink()
         write_index(save.temporary / INDEX, build_index(self._declarations, pieces))
         storage.write_json(str(save.temporary / STATE), save.state)
-        published = on_disk.publish(save.temporary, save.step, files)
-        spare = self._copies.waiting() if self._copies is not None else ()
-        if self._copies is not None:
-            self._copies.add(published)
-        on_disk.prune(self.checkpoints, self.keep_last, self.keep_every, spare=spare, newest=save.step)
-        return published
+        return on_disk.publish(save.temporary, save.step, files)
 
     def _end(self, save: _Save) -> None:
-        self._save = None
+        self._save, self._cleaning = None, save.thread
         if save.published is not None:
             self.report(
                 "checkpoint",
@@ -262,7 +284,8 @@ class CheckpointWriter:
             )
 
     def _tell(self) -> None:
-        for message in self._copies.messages() if self._copies is not None else ():
+        warnings, self._warnings = self._warnings, []
+        for message in [*warnings, *(self._copies.messages() if self._copies is not None else ())]:
             self.report("warning", message=message)
 
     def _give_up(self) -> None:
