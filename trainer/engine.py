@@ -123,12 +123,13 @@ class TrainingEngine:
             data=self._groups.data,
             shard=layout.zero > 0,
         )
-        self.deepspeed, *_ = deepspeed.initialize(
-            model=self._execution.module,
-            optimizer=self._optimizer,
-            config=self.config,
-            mpu=ModelParallelUnit(self._groups) if layout.pipeline == 1 else None,
-        )
+        with _quiet_logging():  # it would warn of an optimizer that is not of its list
+            self.deepspeed, *_ = deepspeed.initialize(
+                model=self._execution.module,
+                optimizer=self._optimizer,
+                config=self.config,
+                mpu=ModelParallelUnit(self._groups) if layout.pipeline == 1 else None,
+            )
         self._execution.start(self.deepspeed)
         self._is_taken = True
         self._shards = self._find_shards()

@@ -131,9 +131,19 @@ def _map_blocks(path: Path, context_length: int, dtype: str, manifest: str) -> l
 
 def _block(batch: pa.RecordBatch, row: int) -> Block:
     column = batch.column(COLUMN)
-    values = column.values.to_numpy(zero_copy_only=True)
+    values = _mapped(column.values)
     tokens = values[column.offset * row : (column.offset + len(column)) * row].reshape(-1, row)
     ends, sources = (
-        Lists(lists.offsets.to_numpy(), lists.values.to_numpy()) for lists in map(batch.column, (ENDS, SOURCES))
+        Lists(_mapped(lists.offsets), _mapped(lists.values)) for lists in map(batch.column, (ENDS, SOURCES))
     )
     return Block(tokens, ends, sources)
+
+
+def _mapped(column: pa.Array) -> npt.NDArray[Any]:
+    """A column of numbers without nulls where it lies; Arrow's own `to_numpy` imports pandas, a fifth of a second."""
+    dtype = np.dtype(column.type.to_pandas_dtype())
+    if column.null_count:
+        raise ValueError(f"{column.null_count} of {len(column)} numbers are missing")
+    if not len(column):
+        return np.empty(0, dtype)
+    return np.frombuffer(column.buffers()[1], dtype, len(column), column.offset * dtype.itemsize)

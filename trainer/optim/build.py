@@ -8,6 +8,7 @@ from torch import nn
 
 from trainer.model.declaration import ParameterDeclaration
 from trainer.optim.adafactor import Adafactor
+from trainer.optim.eager import AdamW
 from trainer.optim.groups import decay_groups
 from trainer.optim.muon import Muon
 from trainer.parallel.tensor_group import ALONE, TensorGroup
@@ -47,6 +48,4 @@ def build_optimizer(
         {"params": [named_parameters[name] for name in names], "weight_decay": decay}
         for names, decay in decay_groups(held, settings)
     ]
-    return torch.optim.AdamW(
-        groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=0.0, fused=True
-    )
+    return AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=0.0, fused=True)

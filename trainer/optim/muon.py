@@ -23,6 +23,7 @@ from torch import Tensor, distributed, nn
 
 from trainer.model.declaration import ParameterDeclaration
 from trainer.optim.adam_state import make_adam_state, set_adam_steps
+from trainer.optim.eager import AdamW
 from trainer.optim.kinds import FIRST_MOMENT, MOMENTUM, SECOND_MOMENT, is_orthogonalized, kinds_of
 from trainer.optim.messages import in_messages
 from trainer.optim.orthogonal import orthogonalize
@@ -52,14 +53,14 @@ class Muon(WholeParameterOptimizer):
         self.settings = settings
         super().__init__(named_parameters, declarations, settings, tensor=tensor, data=data, shard=shard)
         others = [held for held in self.owned if not is_orthogonalized(held.declaration)]
-        self._adamw: torch.optim.AdamW | None = None
+        self._adamw: AdamW | None = None
         if others:
             given: list[dict[str, Any]] = []
             for group in self.param_groups:
                 if parameters := [held.parameter for held in others if held.group is group]:
                     given.append({"params": parameters, "weight_decay": group["weight_decay"], "followed": group})
             adamw = settings.adamw
-            self._adamw = torch.optim.AdamW(given, lr=settings.lr, betas=adamw.betas, eps=adamw.eps, fused=True)
+            self._adamw = AdamW(given, lr=settings.lr, betas=adamw.betas, eps=adamw.eps, fused=True)
             make_adam_state(self._adamw, [held.parameter for held in others])
 
     def own_kinds(self, declaration: ParameterDeclaration) -> tuple[str, ...]:

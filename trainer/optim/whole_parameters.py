@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from trainer.model.declaration import ParameterDeclaration
+from trainer.optim.eager import EagerOptimizer
 from trainer.optim.groups import decay_groups
 from trainer.optim.kinds import state_declaration
 from trainer.optim.messages import spread
@@ -47,7 +48,7 @@ class Held:
             self.parameter.mul_(1.0 - self.group["lr"] * self.group["weight_decay"])
 
 
-class WholeParameterOptimizer(torch.optim.Optimizer):
+class WholeParameterOptimizer(EagerOptimizer):
     """An optimizer whose parameters are stepped whole."""
 
     def __init__(

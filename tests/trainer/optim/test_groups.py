@@ -46,7 +46,7 @@ def test_no_group_is_empty() -> None:
 def test_adamw_is_torchs_fused_one_with_the_settings_of_the_recipe() -> None:
     held = parameters()
     optimizer = build_optimizer(held, DECLARATIONS, settings_of(lr=0.5, betas=(0.8, 0.9), eps=1e-3))
-    assert type(optimizer) is torch.optim.AdamW
+    assert isinstance(optimizer, torch.optim.AdamW)
     assert optimizer.defaults["fused"]
     for group in optimizer.param_groups:
         assert (group["lr"], group["betas"], group["eps"]) == (0.5, (0.8, 0.9), 1e-3)
