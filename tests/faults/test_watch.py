@@ -1,5 +1,6 @@
 """Runs that hang, fail or are ended: real processes, stopped and killed from outside."""
 
+import json
 import os
 import re
 import signal
@@ -66,3 +67,5 @@ def test_a_run_that_fails_at_the_same_step_each_time_is_given_up(tmp_path: Path)
     assert len(run.messages("restart")) == 2
     assert run.messages("gave_up") == ["failed 3 times in step 2: not started again"]
     assert len(run.messages("error")) == 3
+    kept = [json.loads(line)["event"] for line in (run.directory / "events.jsonl").read_text().splitlines()]
+    assert kept == ["start", "error", "restart"] * 2 + ["start", "error", "gave_up"], "the run's own record has it too"

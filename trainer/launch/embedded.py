@@ -9,7 +9,9 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from pipeline.kernels.compiled import ensure_compiled
 from trainer.changes import changes, check_words, require_allowed
@@ -19,6 +21,7 @@ from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import DONE, FAILED
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
+from trainer.journal import Journal
 from trainer.launch.family import Family, Members, OnEvent
 from trainer.launch.process import Place, Report, TrainingProcess
 from trainer.launch.requests import StopSignals
@@ -46,7 +49,8 @@ def launch(job: TrainingJob, on_event: OnEvent) -> int:
 
 def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int, cores: int) -> int:
     """`launch` with another way to start processes, on so many devices."""
-    inputs = prepare(job, on_event)
+    tell = recorded(job, on_event)
+    inputs = prepare(job, tell)
     if inputs is None:
         return DONE
     layout = plan_layout(job.settings, inputs.data.context_length, gpus=gpus, cores=cores, model=inputs.shape)
@@ -56,15 +60,27 @@ def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int,
         shutil.rmtree(job.directory / HEARTBEATS, ignore_errors=True)
         members = start(job_file, layout)
         try:
-            code = Family(members, job_file, layout.world, job.settings.watch, signals).wait(on_event)
+            code = Family(members, job_file, layout.world, job.settings.watch, signals).wait(on_event, tell)
         finally:
             members.kill()
-        return code if code != DONE else _require_finished(inputs, on_event)
+        return code if code != DONE else _require_finished(inputs, tell)
 
     def step_reached() -> int:
         return furthest_step(job.directory / HEARTBEATS, layout.world)
 
-    return supervise(start_once, step_reached, job.settings.watch.restarts, on_event)
+    return supervise(start_once, step_reached, job.settings.watch.restarts, tell)
+
+
+def recorded(job: TrainingJob, on_event: OnEvent) -> OnEvent:
+    """Also writes events to the run's events.jsonl: those of whoever starts the processes, which they cannot write."""
+
+    def tell(event: dict[str, Any]) -> None:
+        details = {key: value for key, value in event.items() if key != "event"}
+        with suppress(OSError):  # a full disk is no reason to say nothing
+            Journal(job.directory, None, active=True).event(event["event"], **details)
+        on_event(event)
+
+    return tell
 
 
 def prepare(job: TrainingJob, on_event: OnEvent) -> Inputs | None:

@@ -14,7 +14,7 @@ from typing import IO
 
 from trainer.exit_codes import DONE
 from trainer.job import TrainingJob
-from trainer.launch.embedded import prepare, write_job
+from trainer.launch.embedded import prepare, recorded, write_job
 from trainer.launch.family import OnEvent
 from trainer.rendezvous import Launcher, adopt, in_environment
 from trainer.watch.signals import SIGNALS, StopRequest
@@ -32,7 +32,7 @@ def launch_external(job: TrainingJob, on_event: OnEvent, launcher: Launcher) -> 
     adopt(os.environ, launcher)
     rank, _ = in_environment()
     if rank == 0:
-        if prepare(job, on_event) is None:
+        if prepare(job, recorded(job, on_event)) is None:
             return DONE
         write_job(job)
     with _listening() as stop, _lines_to(on_event) as events:

@@ -60,8 +60,8 @@ class Family:
         self._started = time.time()
         self._next_look = time.monotonic() + self._interval
 
-    def wait(self, on_event: OnEvent) -> int:
-        """Pass on events until all processes have ended; returns the exit code of the run."""
+    def wait(self, on_event: OnEvent, tell: OnEvent) -> int:
+        """Pass on the processes' events until all have ended, `tell` what became of them; returns the exit code."""
         forwarded = False
         first_end: float | None = None
         while True:
@@ -75,15 +75,15 @@ class Family:
                 self._members.ask_to_stop()
             codes = [report.code for report in reports]
             if any(report.lost for report in reports) or any(code not in (None, DONE, INTERRUPTED) for code in codes):
-                return self._fail(self._settled(reports, on_event), on_event)
+                return self._fail(self._settled(reports, on_event), on_event, tell)
             if all(code is not None for code in codes):
                 return max(code for code in codes if code is not None)
             if any(code is not None for code in codes):
                 first_end = first_end or time.monotonic()
                 if time.monotonic() - first_end > GRACE_SECONDS:
-                    return INTERRUPTED if INTERRUPTED in codes else self._fail(reports, on_event)
+                    return INTERRUPTED if INTERRUPTED in codes else self._fail(reports, on_event, tell)
             elif (message := self._hang()) is not None:
-                return self._end_hang(message, None, on_event)
+                return self._end_hang(message, None, on_event, tell)
 
     def _settled(self, reports: Sequence[Report], on_event: OnEvent) -> Sequence[Report]:
         """The reports once the cause is known: its consequences may be seen a moment earlier."""
@@ -94,21 +94,21 @@ class Family:
                 on_event(event)
         return reports
 
-    def _fail(self, reports: Sequence[Report], on_event: OnEvent) -> int:
+    def _fail(self, reports: Sequence[Report], on_event: OnEvent, tell: OnEvent) -> int:
         """Tell why."""
         ended = {rank: report for rank, report in enumerate(reports) if report.code is not None or report.lost}
         rank = min(ended, key=lambda rank: _suspicion(ended[rank], rank))
         report = ended[rank]
         if report.code == HANG:
-            return self._end_hang(report.explanation or "hang", rank, on_event)
+            return self._end_hang(report.explanation or "hang", rank, on_event, tell)
         message = report.explanation or report.lost
         if message is None:
             message = f"training process {rank} {_how(report)}; last lines of {log_of(self._job_file, rank)}: "
             message += report.last_lines or "(none)"
-        on_event({"event": "error", "rank": rank, "message": message})
+        tell({"event": "error", "rank": rank, "message": message})
         return BAD_USAGE if report.code == BAD_USAGE else FAILED
 
-    def _end_hang(self, message: str, rank: int | None, on_event: OnEvent) -> int:
+    def _end_hang(self, message: str, rank: int | None, on_event: OnEvent, tell: OnEvent) -> int:
         """Let those that can print their stacks, then tell; the caller kills."""
         time.sleep(2 * self._interval)
         reports = self._members.reports()
@@ -118,7 +118,7 @@ class Family:
         if running:
             self._members.print_stacks(running)
             time.sleep(STACK_SECONDS)
-        on_event({"event": "error", "rank": rank, "message": f"{message}. Stacks: {self._job_file.parent / 'logs'}"})
+        tell({"event": "error", "rank": rank, "message": f"{message}. Stacks: {self._job_file.parent / 'logs'}"})
         return HANG
 
     def _hang(self) -> str | None:

@@ -41,7 +41,9 @@ def wait(members: Told, directory: Path, watch: WatchSettings | None = None, sig
     requests = StopSignals()
     requests.received = signals
     world = len(members.turns[0])
-    code = Family(members, directory / "job.json", world, watch or WatchSettings(), requests).wait(events.append)
+    code = Family(members, directory / "job.json", world, watch or WatchSettings(), requests).wait(
+        events.append, events.append
+    )
     return code, events
 
 
