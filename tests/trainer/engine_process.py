@@ -1,4 +1,4 @@
-"""One process of the proofs in test_engine.py: trains each case through the engine and returns what came out."""
+"""One process of the tests of the engine: trains each case through the engine and returns what came out."""
 
 from dataclasses import dataclass
 from functools import partial
