@@ -35,7 +35,7 @@ from trainer.settings import ModelSettings, PretrainSettings
 UNDISTURBED = Planned()
 CONTEXT, VOCAB, TRAIN_ROWS = 16, 61, 62
 """Of the data: 62 rows, so that with batches of 8 an epoch ends within a step."""
-PRELOAD = ["bench.forked_run", "networkx", "torch._inductor", "trainer.run", "trainer.worker"]
+PRELOAD = ["bench.forked_imports"]
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "DS_ACCELERATOR": "cpu",
