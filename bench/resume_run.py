@@ -42,8 +42,8 @@ MOMENTS: dict[str, tuple[Phase, ...]] = {
     "validation": ("validation",),
     "load": ("load",),
 }
-_MOST_COUNTS = {"step": 12, "save": 3, "validation": 8, "load": 2}
-"""How often a start enters these phases, about: the fault comes at one of these times."""
+COUNTS = {"step": range(1, 9), "save": range(1, 3), "validation": range(1, 5), "load": (1, 1, 2)}
+"""At the how-manieth time that a start enters the phase. A second load is that of the way back before the nonsense."""
 SETTINGS: dict[str, Any] = {
     "steps": STEPS,
     "checkpoint_every": CHECKPOINT_EVERY,
@@ -98,7 +98,7 @@ class Runs:
                 rank=draw.randrange(2),
                 signal=signal.SIGKILL,
                 phase=draw.choice(MOMENTS[moment]),
-                count=draw.randint(1, _MOST_COUNTS[moment]),
+                count=draw.choice(COUNTS[moment]),
                 seconds=draw.choice((0.0, draw.uniform(0.0, LATEST_SECONDS))),
             )
             if _start(run, Planned((fault,), SPIKES), found, fault.rank):

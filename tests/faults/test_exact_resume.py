@@ -1,0 +1,62 @@
+"""Interrupted anywhere and any number of times, a run is bit for bit the one that was never stopped, in each layout."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.forked_run import ForkedRun
+from bench.planned_faults import Fault, Planned
+from tests.faults.forked import ROWS, assert_same_course, write_rows
+from trainer.exit_codes import DONE, INTERRUPTED
+
+STEPS = 40
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "data 2": {"parallel": {"data": 2}},
+    "ZeRO 3": {"parallel": {"data": 2}, "zero": 3},
+    "data 2, tensor 2, pipeline 2": {"parallel": {"data": 2, "tensor": 2, "pipeline": 2}},
+}
+
+
+def interruptions(world: int) -> list[Fault]:
+    """The first step, a step, the middle of an accumulation, epochs ending within and with a step, three in a row."""
+    last = world - 1
+    return [
+        Fault(0, signal.SIGTERM, "data", step=1),
+        Fault(last, signal.SIGUSR1, "gradient", step=7, micro_batch=2),
+        Fault(0, signal.SIGINT, "update", step=8),
+        Fault(last, signal.SIGTERM, "gradient", step=25),
+        Fault(0, signal.SIGUSR1, "data", step=26),
+        Fault(last, signal.SIGTERM, "update", step=27),
+        Fault(0, signal.SIGTERM, "gradient", step=31),
+    ]
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_an_interrupted_run_is_the_one_that_was_never_stopped(tmp_path: Path, name: str) -> None:
+    tokens = write_rows(tmp_path)
+    settings = {"steps": STEPS, "checkpoint_every": 12, "validation_every": 15, **LAYOUTS[name]}
+    whole, stopped = (ForkedRun(tmp_path / part, tokens, {"dropout": 0.1}, settings) for part in ("whole", "stopped"))
+    assert whole.start() == DONE, whole.events
+    rows = whole.rows()
+    assert list(rows) == list(range(1, STEPS + 1))
+    in_order = [row for step in rows.values() for row in step]
+    first, second = in_order[:ROWS], in_order[ROWS : 2 * ROWS]
+    assert len(set(first)) == ROWS
+    assert sorted(first) == sorted(second)
+    assert first != second, "an epoch has an order of its own"
+
+    before = 0
+    layout = LAYOUTS[name]["parallel"]
+    for fault in interruptions(layout["data"] * layout.get("tensor", 1) * layout.get("pipeline", 1)):
+        code = stopped.start(Planned((fault,)))
+        assert code == INTERRUPTED, stopped.events
+        # What comes after a step's agreement is seen in the next one.
+        seen = fault.step if fault.phase != "update" else (fault.step or 0) + 1
+        assert [event["step"] for event in stopped.events if event["event"] == "stop"] == [seen]
+        assert [event["step"] for event in stopped.events if event["event"] == "resume"] == ([before] if before else [])
+        before = seen or 0
+    assert stopped.start() == DONE, stopped.events
+    assert f"resumed after step {before} of {STEPS}" in stopped.messages("resume")[0]
+    assert_same_course(stopped, whole)
