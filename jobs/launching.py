@@ -120,6 +120,7 @@ def show_command(
         RecipeError: the recipe cannot be trained on that many processes, or the launcher needs no command.
     """
     from jobs.plan import pretraining_plan
+    from jobs.training_plan import Target, plan_trainings
     from trainer.devices import count_gpus
     from trainer.launch.commands import Machines, deepspeed_command, sbatch_file, torchrun_command
 
@@ -134,6 +135,7 @@ def show_command(
         layout = pretraining_plan(loaded)
         assert layout is not None
         share = count_gpus() or max(1, layout.world // nodes)
+    plan_trainings(loaded, ["pretrain"], Target(devices=nodes * share))
     machines = Machines(nodes, share, gpus=count_gpus() > 0 or nodes * share > 2)
     if chosen.launcher == "torchrun":
         print(torchrun_command(words, machines))

@@ -18,20 +18,27 @@ from trainer.job import TrainingJob
 
 def pretrain(job: Job) -> None:
     """Train the model, continue training it, or find it trained."""
-    from pipeline.tokens.format import read_tokens_manifest
-
     recipe = job.recipe
     assert recipe.pretrain is not None
     headline("pretrain", f"ZeRO-{recipe.pretrain.zero}, batches of {recipe.pretrain.global_batch_tokens:,} tokens")
     manifest = train(job, pretraining_job(recipe, job.run, job.launching))
-    bits = manifest.get("bits_per_byte")
-    gzip = read_tokens_manifest(job.run.tokens)["baselines"]["validation_gzip9_bits_per_byte"]
-    done(
-        "pretrain",
-        f"{manifest['parameters']:,} parameters, validation loss {manifest['validation_loss']:.4f}, "
-        f"{bits:.3f} bits per byte (gzip -9: {gzip:.3f})",
-    )
+    bits, gzip = manifest["bits_per_byte"], gzip_bits_per_byte(job.run.tokens)
+    line = f"{manifest['parameters']:,} parameters, validation loss {manifest['validation_loss']:.4f}"
+    if bits is not None:
+        line += f", {bits:.3f} bits per byte" + (f" (gzip -9: {gzip:.3f})" if gzip is not None else "")
+    done("pretrain", line)
     job.run.event("pretrain", bits_per_byte=bits, gzip_bits_per_byte=gzip)
+
+
+def gzip_bits_per_byte(tokens: str) -> float | None:
+    """What gzip -9 needs for the validation text of the run's own token dataset; None where there is none, or where
+    whoever wrote it did not measure that."""
+    from pipeline.tokens.format import MANIFEST, read_tokens_manifest
+
+    if not storage.exists(storage.join(tokens, MANIFEST)):
+        return None
+    bits: float | None = read_tokens_manifest(tokens).get("baselines", {}).get("validation_gzip9_bits_per_byte")
+    return bits
 
 
 def pretraining_job(recipe: Recipe, run: RunDirectory, launching: Launching) -> TrainingJob:

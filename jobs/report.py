@@ -98,7 +98,7 @@ def render_report(run_directory: str) -> str:
     """The page as text."""
     corpus = _corpus_section(storage.join(run_directory, "corpus"))
     tokens = _json(storage.join(run_directory, "tokens", "tokens.json"))
-    gzip_level = tokens["baselines"]["validation_gzip9_bits_per_byte"] if tokens else None
+    gzip_level = tokens.get("baselines", {}).get("validation_gzip9_bits_per_byte") if tokens else None
     pretraining = _training_section(run_directory, "pretrain", "Pretraining", gzip_level)
     finetuning = _training_section(run_directory, "finetune", "Finetuning", None)
     tokenizer = _json(storage.join(run_directory, "tokenizer", REPORT_FILE))

@@ -88,6 +88,7 @@ IMPOSSIBLE = {
 }
 """Top-level key of the settings -> why."""
 
+_IMPOSSIBLE_OF_THE_OPTIMIZER = {"settings.optimizer.kind": "its state is not what this one keeps of each weight"}
 _DERIVED: dict[str, tuple[ChangeClass, str]] = {
     "code_version": ("optimisation", "this version of gptmill computes something else"),
     "steps": ("optimisation", "the schedule over the rest of the run"),
@@ -137,6 +138,8 @@ def class_of(name: str) -> tuple[ChangeClass, str]:
             return "harmless", HARMLESS[key]
         if key in REPRESENTED:
             return "represented", ""
+        if name in _IMPOSSIBLE_OF_THE_OPTIMIZER:
+            return "impossible", _IMPOSSIBLE_OF_THE_OPTIMIZER[name]
         if key in OPTIMISATION:
             return "optimisation", "what is learned from here on"
         return "impossible", IMPOSSIBLE[key]

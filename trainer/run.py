@@ -14,7 +14,7 @@ from trainer.identity import Inputs
 from trainer.journal import Journal
 from trainer.logging.loggers import make_loggers
 from trainer.loop import TrainingLoop
-from trainer.manifest import MANIFEST, MODEL, finished_manifest
+from trainer.manifest import MANIFEST, MODEL
 from trainer.model.declaration import parameter_count
 from trainer.model.init import initial_value
 from trainer.parallel.layout import Layout, plan_layout
@@ -29,8 +29,6 @@ def run_job(inputs: Inputs, ranks: Ranks, journal: Journal, stop: StopRequest, h
 
     Raises UserError for everything that the user can put right.
     """
-    if finished_manifest(inputs) is not None:
-        return True
     job, settings = inputs.job, inputs.job.settings
     layout = plan_layout(
         settings, inputs.data.context_length, gpus=0, cores=count_cores(), model=inputs.shape, devices=ranks.world

@@ -25,13 +25,14 @@ class Sampler:
     """Continues the prompts of a run."""
 
     def __init__(self, inputs: "Inputs") -> None:
-        """Raises UserError when the tokenizer cannot be read."""
+        """Raises UserError when the tokenizer cannot be read, or has no end-of-text token to begin with."""
         self.prompts: Sequence[str] = inputs.job.settings.sample_prompts if inputs.job.settings.sample_every else ()
         self._seed = inputs.job.seed
         if self.prompts:
-            from trainer.finetune.template import load_tokenizer  # loads the tokenizers package
+            from trainer.finetune.template import END_OF_TEXT, load_tokenizer, special_id  # loads tokenizers
 
             self._tokenizer = load_tokenizer(inputs.job.tokenizer)
+            special_id(self._tokenizer, END_OF_TEXT)
 
     def texts(self, engine: TrainingEngine, ranks: Ranks) -> list[tuple[str, str]]:
         """(prompt, continuation) of each prompt on the first process, nothing on others; all must call it."""

@@ -24,6 +24,7 @@ from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTE
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
 from trainer.journal import Journal
+from trainer.manifest import finished_manifest
 from trainer.out_of_memory import explain_memory, is_out_of_memory
 from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience, processes_here
 from trainer.watch.heartbeat import Heartbeat
@@ -79,6 +80,8 @@ def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
 
 
 def _train(inputs: Inputs, events: IO[str], stop: StopRequest, heartbeat: Heartbeat) -> int:
+    if finished_manifest(inputs) is not None:
+        return DONE  # All processes find that by themselves: the first one would not come to meet the others.
     device_type = "cuda" if count_gpus() else "cpu"
     threads = inputs.job.settings.threads_per_process or max(1, count_cores() // processes_here())
     ensure_compiled(KERNELS)

@@ -34,6 +34,11 @@ def test_torchrun_starts_the_processes_and_only_the_first_holds_the_run(tmp_path
     assert events(pretrain, "start")[0]["processes"] == 2
     assert output.count("validation loss") >= 1
 
+    again = start(tmp_path, [*torchrun, *command()])
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert steps_measured(pretrain) == [1, 2, 3, 4], "it was finished: no process waits for another"
+
 
 def test_tasks_of_srun_stop_before_the_jobs_end_and_one_that_is_not_like_the_others_is_named(tmp_path: Path) -> None:
     pretrain = write_run(tmp_path)

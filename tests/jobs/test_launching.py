@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from jobs.launching import Launching, launching, show_command
-from jobs.pretrain import model_directory, pretraining_job
+from jobs.pretrain import gzip_bits_per_byte, model_directory, pretraining_job
 from jobs.recipe import RecipeError, load_recipe
 from jobs.run_directory import RunDirectory
 from pipeline.errors import SettingError, UserError
 from tests.faults.pretraining import write_run
+from tests.trainer.datasets import write_token_dataset
 from trainer.rendezvous import NEEDED
 
 LAUNCHERS = ("TORCHELASTIC_RUN_ID", "CROSS_RANK", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
@@ -68,12 +69,31 @@ def test_the_command_is_printed_with_overrides_and_permissions(
 ) -> None:
     write_run(tmp_path)
     recipe = str(tmp_path / "recipe.yaml")
-    show_command(recipe, ["pretrain.watch.restarts=4"], Launching("slurm", None, ("lr",)), 4, 8)
+    words = ["pretrain.watch.restarts=4", "pretrain.parallel.data=8"]
+    show_command(recipe, words, Launching("slurm", None, ("lr",)), 4, 2)
     printed = capsys.readouterr().out
     assert "#SBATCH --nodes=4" in printed
-    assert f"gptmill pretrain {recipe} pretrain.watch.restarts=4 --launcher slurm --allow lr" in printed
+    assert f"gptmill pretrain {recipe} {' '.join(words)} --launcher slurm --allow lr" in printed
     assert '"${SLURM_RESTART_COUNT:-0}" -lt 4' in printed
     with pytest.raises(RecipeError, match="with ray the command itself starts the processes"):
         show_command(recipe, [], Launching("ray"), 1, None)
     with pytest.raises(RecipeError, match="no section `pretrain`"):
         show_command(recipe, ["pretrain=null", "finetune=null"], Launching("slurm"), 1, None)
+
+
+def test_a_command_for_processes_that_the_layout_does_not_fit_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    recipe = str(tmp_path / "recipe.yaml")
+    with pytest.raises(RecipeError, match=r"data 2 x tensor 1 x pipeline 1 = 2 processes do not fit 6 devices"):
+        show_command(recipe, [], Launching("torchrun"), 2, 3)
+    six = ["pretrain.parallel.data=6", "pretrain.global_batch_tokens=96"]
+    with pytest.raises(RecipeError, match=r"6 processes do not fit 4 devices"):
+        show_command(recipe, six, Launching("slurm"), 4, None)
+
+
+def test_a_dataset_that_nobody_compared_with_gzip_can_be_trained_on(tmp_path: Path) -> None:
+    assert gzip_bits_per_byte(str(tmp_path / "no" / "tokens")) is None, "all datasets of a mixture lie elsewhere"
+    tokens, _ = write_token_dataset(tmp_path / "plain")
+    assert gzip_bits_per_byte(str(tokens)) is None
+    tokens, _ = write_token_dataset(tmp_path / "ours", baselines={"validation_gzip9_bits_per_byte": 2.5})
+    assert gzip_bits_per_byte(str(tokens)) == 2.5

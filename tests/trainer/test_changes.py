@@ -111,3 +111,9 @@ def test_a_setting_of_another_version_is_taken_for_one_that_matters(tmp_path: Pa
     before = {**now.identity, "settings.future": 1}
     (found,) = changes(before, recipe_of(now.job), now.identity, now.job)
     assert (found.kind, found.before, found.now) == ("optimisation", 1, None)
+
+
+def test_another_optimizer_cannot_go_on_whatever_is_allowed(tmp_path: Path) -> None:
+    _, found = differing(tmp_path, optimizer={"kind": "muon"})
+    with pytest.raises(UserError, match=r"cannot be continued .*optimizer.kind was adamw, is muon \(its state"):
+        require_allowed(found, ("all",), "here")

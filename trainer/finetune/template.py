@@ -92,7 +92,10 @@ def special_id(tokenizer: "Tokenizer", name: str) -> int:
     """
     found = tokenizer.token_to_id(name)
     if found is None:
-        raise UserError(f"the tokenizer has no {name}, which chatml needs: add it to `tokenizer.special_tokens`")
+        raise UserError(
+            f"the tokenizer has no token {name}: those of `gptmill tokenizer` have it; one from elsewhere must "
+            "get it as a special token, with an id that the model knows"
+        )
     return found
 
 

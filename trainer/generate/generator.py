@@ -10,6 +10,7 @@ Cost: about 10 ms a token for 7 M parameters on one core of a busy machine.
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,15 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from trainer.finetune.template import ChatTemplate, Message, load_tokenizer
+from trainer.finetune.template import (
+    END_OF_TEXT,
+    TURN_END,
+    ChatTemplate,
+    Message,
+    load_tokenizer,
+    plain_text_tokenizer,
+    special_id,
+)
 from trainer.generate.sampling import next_tokens
 from trainer.generate.settings import GenerateSettings
 from trainer.generate.text_stream import TextStream
@@ -39,15 +48,24 @@ class Generator:
     """Draws text from one model."""
 
     def __init__(self, model: GPT, tokenizer: "Tokenizer") -> None:
+        """Raises UserError when the tokenizer has no end-of-text token."""
         self._model = model.eval()
         self._tokenizer = tokenizer
-        self._template = ChatTemplate(tokenizer)
+        self._plain = plain_text_tokenizer(tokenizer)
+        self._end_of_text_id = special_id(tokenizer, END_OF_TEXT)
+        turn_end_id = tokenizer.token_to_id(TURN_END)
+        self._ends = {self._end_of_text_id} if turn_end_id is None else {self._end_of_text_id, turn_end_id}
         self._context_length = model.shape.context_length
         self._device = model.token_embedding.weight.device
 
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        """Made for chats alone: a tokenizer from elsewhere, without ChatML's tokens, can still continue texts."""
+        return ChatTemplate(self._tokenizer)
+
     def stream(self, prompt: str, settings: GenerateSettings) -> Iterator[str]:
         """The continuation of a text, piece by piece, until the model ends the document."""
-        ids = [self._template.end_of_text_id, *self._template.encode_text(prompt)]
+        ids = [self._end_of_text_id, *self._plain.encode(prompt, add_special_tokens=False).ids]
         return self._text(ids[-self._room(settings) :], settings)
 
     def chat(self, messages: Sequence[Message], settings: GenerateSettings) -> Iterator[str]:
@@ -83,8 +101,7 @@ class Generator:
 
     def _text(self, prompt: Sequence[int], settings: GenerateSettings, prefix: int | None = None) -> Iterator[str]:
         text = TextStream(self._tokenizer)
-        ends = {self._template.end_of_text_id, self._template.turn_end_id}
-        for token in self.tokens(prompt, settings, ends, prefix):
+        for token in self.tokens(prompt, settings, self._ends, prefix):
             if piece := text.push(token):
                 yield piece
         if rest := text.finish():

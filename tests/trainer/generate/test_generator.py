@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from pipeline.errors import UserError
 from tests.trainer.chat_tokenizer import chat_tokenizer
@@ -188,3 +189,13 @@ def test_the_tokenizer_of_a_larger_vocabulary_is_refused(tmp_path: Path) -> None
     small = build_model(SHAPES["modern"].shaped(100, CONTEXT), seed=0)
     with pytest.raises(UserError, match="tokenizer of another model"):
         load_generator(save(tmp_path / "model", small))
+
+
+def test_a_tokenizer_from_elsewhere_continues_texts_and_cannot_chat() -> None:
+    gpt2 = Tokenizer.from_str(chat_tokenizer().to_str().replace("<|im_", "<|other_"))
+    pieces = Generator(model_of(), gpt2).stream("the user", GREEDY)
+    assert "".join(pieces) == "".join(Generator(model_of(), chat_tokenizer()).stream("the user", GREEDY))
+    with pytest.raises(UserError, match=r"the tokenizer has no token <\|im_start\|>"):
+        list(Generator(model_of(), gpt2).chat([Message("user", "hello")], GREEDY))
+    with pytest.raises(UserError, match=r"the tokenizer has no token <\|endoftext\|>"):
+        Generator(model_of(), Tokenizer.from_str(gpt2.to_str().replace("endoftext", "end")))
