@@ -23,10 +23,12 @@ from trainer.data.batch import Batch
 from trainer.engine import TrainingEngine
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.model.init import initial_value
+from trainer.optim.build import build_optimizer
 from trainer.parallel.layout import Layout
 from trainer.precision import Precision
 from trainer.ranks import Ranks
-from trainer.settings import AdamWSettings, ModelSettings, ModelShape, PretrainSettings
+from trainer.settings import ModelSettings, ModelShape, PretrainSettings
+from trainer.settings.optimizer import AdafactorSettings, AdamWSettings, MuonAdamWSettings, MuonSettings
 
 ROWS, TOKENS, VOCABULARY, STEPS = 8, 8, 31, 5
 COMPARED_GRADIENTS = 2
@@ -47,6 +49,11 @@ RAMP = (4, 4, 8, 8, 8)
 CLIPPING = 0.3
 # Adam divides by the root of the second moment: a small epsilon makes a full step of a gradient that is mere rounding.
 OPTIMIZER = AdamWSettings(lr=0.01, weight_decay=0.1, eps=1e-3)
+MATRIX_OPTIMIZERS: dict[str, AdafactorSettings | MuonSettings] = {
+    "adafactor": AdafactorSettings(kind="adafactor", lr=0.01, weight_decay=0.1, beta1=0.9),
+    "muon": MuonSettings(kind="muon", lr=0.01, weight_decay=0.1, adamw=MuonAdamWSettings(eps=1e-3)),
+}
+"""Those that look at whole matrices. Their reference is themselves, on whole fp64 tensors and on one process."""
 RATES = tuple(OPTIMIZER.lr / (step + 1) for step in range(STEPS))
 GPT2: dict[str, Any] = {"positions": "learned", "norm": "layernorm", "activation": "gelu", "bias": True}
 STYLES: dict[str, dict[str, Any]] = {
@@ -55,7 +62,8 @@ STYLES: dict[str, dict[str, Any]] = {
     "tied modern": {"kv_heads": 2, "qk_norm": True},
     "untied gpt2": {**GPT2, "tied_embeddings": False},
     "banded": {**GPT2, "window": 3, "windowed_layers": "alternating"},
-    "deep": {"layers": 4, "tied_embeddings": True},
+    "deep": {"layers": 4},
+    "dropping": {**GPT2, "dropout": 0.3},
 }
 SHAPES: dict[str, ModelShape] = {
     name: ModelSettings.model_validate({"layers": 2, "width": 16, "heads": 4, "initial_std": 0.05, **style}).shaped(
@@ -175,11 +183,13 @@ def digest_of(curve: Curve) -> str:
 
 def reference_of(case: Case) -> Curve:
     """What a case must equal."""
-    return _reference(case.model, case.data, dict(case.options).get("z_loss", 0.0))
+    options = dict(case.options)
+    kind = options["optimizer"].kind if "optimizer" in options else "adamw"
+    return _reference(case.model, case.data, options.get("z_loss", 0.0), kind)
 
 
 @cache
-def _reference(model: str, data: str, z_loss: float) -> Curve:
+def _reference(model: str, data: str, z_loss: float, kind: str) -> Curve:
     declarations = declare_parameters(SHAPES[model])
 
     def adamw(weights: dict[str, Any]) -> torch.optim.Optimizer:
@@ -192,9 +202,13 @@ def _reference(model: str, data: str, z_loss: float) -> Curve:
         ]
         return torch.optim.AdamW(groups, betas=OPTIMIZER.betas, eps=OPTIMIZER.eps)
 
+    def matrix_optimizer(weights: dict[str, Any]) -> torch.optim.Optimizer:
+        return build_optimizer(weights, declarations, MATRIX_OPTIMIZERS[kind])
+
     initial = {item.name: initial_weight(item) for item in declarations}
     batches = [batch_of(data, step) for step in range(STEPS)]
-    return train(initial, SHAPES[model], batches, RATES, CLIPPING, adamw, z_loss)
+    optimizer_of = adamw if kind == "adamw" else matrix_optimizer
+    return train(initial, SHAPES[model], batches, RATES, CLIPPING, optimizer_of, z_loss)
 
 
 def differences(case: Case, found: Trained) -> dict[str, float]:

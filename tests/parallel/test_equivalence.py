@@ -13,6 +13,7 @@ import pytest
 from tests.parallel.cases import (
     CLIPPING,
     LIMITS,
+    MATRIX_OPTIMIZERS,
     Case,
     Trained,
     differences,
@@ -40,7 +41,25 @@ MORE = [
     Case("untied gpt2", layout_of(4, 2, 1, zero=3)),
 ]
 """More stages, tensor ranks and copies than two."""
-CASES = list(dict.fromkeys([*PRODUCT, *PAIRS, *MORE]))
+MATRICES = [
+    Case(model, layout_of(*sizes, zero, 2, sequence=sequence), options=(("optimizer", optimizer),))
+    for optimizer in MATRIX_OPTIMIZERS.values()
+    for model, sizes, zero, sequence in (
+        ("untied", (1, 1, 1), 0, False),
+        ("untied", (2, 1, 1), 0, False),
+        ("untied", (2, 1, 1), 1, False),
+        ("untied", (1, 2, 1), 1, True),
+        ("deep", (1, 1, 2), 1, False),
+        ("untied", (2, 2, 1), 1, False),
+        ("deep", (2, 1, 2), 1, False),
+        ("deep", (2, 2, 2), 1, False),
+        ("untied", (2, 2, 2), 0, True),
+    )
+]
+"""Optimizers that look at whole matrices, shared out and not. No GPT-2: the true gradient of its keys' biases is zero
+(all logits of a query move alike, and the softmax stays), and Adafactor, which has next to no epsilon, makes full steps of
+the rounding that is left."""
+CASES = list(dict.fromkeys([*PRODUCT, *PAIRS, *MORE, *MATRICES]))
 
 
 @cache

@@ -1,0 +1,34 @@
+"""20 steps of every style: the same bits in two runs on one machine, and the committed curve on any.
+
+Another CPU or library may add up in another order, so the committed numbers are compared to 1e-6, growing tenfold
+over the run, in which differences feed on themselves.
+"""
+
+import json
+
+import pytest
+
+from tests.parallel.golden import FILE, STEPS, Curves, curves
+from tests.parallel.launcher import run_ranks
+from tests.trainer.model.styles import STYLES
+
+
+@pytest.fixture(scope="module")
+def found() -> tuple[Curves, Curves]:
+    first, second = (run_ranks(1, curves)[0] for _ in range(2))
+    return first, second
+
+
+def test_two_runs_agree_bit_for_bit(found: tuple[Curves, Curves]) -> None:
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("quantity", ["losses", "norms"])
+def test_the_curve_is_the_committed_one(style: str, quantity: str, found: tuple[Curves, Curves]) -> None:
+    committed = [float.fromhex(value) for value in json.loads(FILE.read_text())[style][quantity]]
+    assert len(committed) == STEPS
+    assert quantity == "norms" or committed[-1] < committed[0] - 0.5, "a model that learns nothing proves little"
+    now = [float.fromhex(value) for value in found[0][style][quantity]]
+    for step, (one, two) in enumerate(zip(now, committed, strict=True)):
+        assert one == pytest.approx(two, rel=1e-6 * 10 ** (step / STEPS)), step
