@@ -115,10 +115,10 @@ def _open_data(job: TrainingJob) -> tuple[TrainingData, MixturePlan | None]:
 
 def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
     """The model's full shape, from the settings and the data, or from the initial weights."""
-    start = None
-    if job.initial_weights is not None:
-        start = _initial_shape(job.initial_weights)
-        if start.vocab_size < data.vocab_size or start.context_length < data.context_length:
+    start = None if job.initial_weights is None else _initial_shape(job.initial_weights)
+    if start is not None:
+        is_bound = job.model is None or start.positions == "learned"
+        if start.vocab_size < data.vocab_size or (is_bound and start.context_length < data.context_length):
             raise UserError(
                 f"{job.initial_weights} knows {start.vocab_size} tokens and contexts of {start.context_length}, "
                 f"{job.tokens} needs {data.vocab_size} and {data.context_length}: make the data for this model"
@@ -127,9 +127,8 @@ def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
         assert start is not None
         return start
     shape = job.model.shaped(data.vocab_size, data.context_length)
-    if start is not None and (found := _weights_of(start)) != (wanted := _weights_of(shape)):
-        changed = "; ".join(differences(found, wanted))
-        raise UserError(f"{job.initial_weights} is another model than the recipe's ({changed})")
+    if start is not None and (changed := differences(*_compared(start, shape))):
+        raise UserError(f"{job.initial_weights} is another model than the recipe's ({'; '.join(changed)})")
     return shape
 
 
@@ -150,5 +149,20 @@ def _initial_shape(initial: Path) -> ModelShape:
     return ModelShape.model_validate(storage.read_json(str(path)))
 
 
-def _weights_of(shape: ModelShape) -> dict[str, Any]:
-    return shape.model_dump(exclude={"preset", "dropout", "initial_std", "prefix_decoder"})
+def _compared(start: ModelShape, shape: ModelShape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All of two shapes that must be the same for weights of one to mean the same in the other.
+
+    Widths that were not given are those that follow. Without a table of positions a context may have another length,
+    and a longer one other rotary angles.
+    """
+    left_out = {"preset", "dropout", "initial_std", "prefix_decoder"}
+    if start.positions != "learned":
+        left_out.add("context_length")
+        if shape.context_length > start.context_length:
+            left_out.add("rope_scaling")
+
+    def kept(one: ModelShape) -> dict[str, Any]:
+        followed = {"kv_heads": one.key_value_heads, "feed_forward_width": one.inner_width}
+        return {**one.model_dump(exclude=left_out), **followed}
+
+    return kept(start), kept(shape)

@@ -11,7 +11,7 @@ from tests.trainer.datasets import write_token_dataset
 from trainer.identity import Inputs, differences, open_inputs
 from trainer.job import TrainingJob
 from trainer.manifest import finished_manifest, put_aside_superseded
-from trainer.settings import ModelSettings, PretrainSettings
+from trainer.settings import ModelSettings, ModelShape, PretrainSettings
 
 
 def inputs(directory: Path, seed: int = 0, layers: int = 2, **settings: Any) -> Inputs:
@@ -84,3 +84,35 @@ def test_weights_of_another_model_are_refused_naming_what_differs(tmp_path: Path
     with pytest.raises(UserError, match=r"another model than the recipe's \(layers was 2, is 3\)"):
         open_inputs(job)
     assert open_inputs(job.model_copy(update={"model": None})).shape == run.shape
+
+
+def start_from(run: Inputs, model: dict[str, Any], **start: Any) -> Inputs:
+    """The run with this model, from weights of the run's shape with these changes."""
+    directory = run.job.directory.parent / "start"
+    directory.mkdir(exist_ok=True)
+    shape = ModelShape.model_validate({**run.shape.model_dump(), **start})
+    (directory / "model.json").write_text(shape.model_dump_json())
+    (directory / "weights.safetensors").write_bytes(b"w")
+    chosen = ModelSettings.model_validate({"layers": 2, "width": 16, "heads": 2, **model})
+    return open_inputs(run.job.model_copy(update={"initial_weights": directory, "model": chosen}))
+
+
+def test_a_width_that_follows_and_the_same_one_given_are_one_model(tmp_path: Path) -> None:
+    run = inputs(tmp_path)
+    start_from(run, {}, kv_heads=2, feed_forward_width=run.shape.inner_width)
+    with pytest.raises(UserError, match=r"\(feed_forward_width was 32, is 64\)"):
+        start_from(run, {}, feed_forward_width=32)
+
+
+def test_a_context_is_stretched_with_other_angles_but_never_a_table_of_positions(tmp_path: Path) -> None:
+    run, scaling = inputs(tmp_path), {"rope_scaling": {"kind": "linear", "factor": 2.0}}
+    half = run.shape.context_length // 2
+    assert start_from(run, scaling, context_length=half).shape.context_length == 2 * half
+    assert start_from(run, {}, context_length=4 * half).shape.context_length == 2 * half
+    with pytest.raises(UserError, match="rope_scaling was None, is"):
+        start_from(run, scaling)
+    learned = {"positions": "learned"}
+    with pytest.raises(UserError, match=f"contexts of {half}, .* needs .*{2 * half}"):
+        start_from(run, learned, context_length=half, **learned)
+    with pytest.raises(UserError, match=f"context_length was {4 * half}, is {2 * half}"):
+        start_from(run, learned, context_length=4 * half, **learned)
