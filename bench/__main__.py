@@ -41,7 +41,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "reader": (),
     "substring": (),
     "tokens": ("datatrove",),
-    "train": (),
+    "train": ("hugging-face", "litgpt"),
 }
 """Names of the modules, each with the peers it knows."""
 _NEEDED = {"noise": "corpus", "decontamination": "eval"}

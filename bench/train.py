@@ -1,16 +1,20 @@
-"""Training speed of one process: gptmill's trainer against a minimal loop in plain PyTorch.
+"""Training speed of one process beside plain PyTorch, Hugging Face's Trainer and litgpt; start-up; use of a GPU.
 
-    python -m bench.train [--repeat N]
+    python -m bench.train [--peer hugging-face] [--peer litgpt] [--repeat N]
+    python -m bench.train --device cuda
 
-Both train the model of the quickstart recipe with its batch for one process (16 rows of 256 tokens), on the same
-rows in the same order, from the same initial weights, with the same optimizer, clipping and arithmetic, one thread.
-gptmill goes its whole way (launch, DeepSpeed, journal, checks); the plain loop is a forward, a backward, a clip and
-a step. That their losses agree shows that both do the same work. Tokens per second are the median over the steps
-after the first few, tokens per CPU-second their sum over the same steps; starting, validating and saving are left out
-on both sides.
+On the CPU: a GPT-2 of 10.6 M parameters (8 blocks of width 256, 16,384 tokens, batches of 8 rows of 256), fp32 and
+bf16, one thread. gptmill goes its whole way (launch, DeepSpeed, journal, checks). `plain` is a GPT-2 and a loop written
+by hand in PyTorch that import nothing of gptmill: forward, backward, clip, fused AdamW; same weights, same rows, and
+that the losses agree shows that both do the same work. Hugging Face's Trainer has transformers' GPT-2 of that shape and
+the same rows. litgpt has no GPT-2: it pretrains a model with RoPE, RMSNorm and SwiGLU of that size, and so does gptmill
+then. torch.compile is off on all sides. Tokens per second are the median over the steps after the first few, tokens per
+CPU-second their sum over the same steps; starting, validating and saving are left out.
 
-gptmill has the C library keep freed memory. The plain loop is measured with that setting too (the ratio that the
-goal is on) and without it, as it is when started by hand.
+gptmill has the C library keep freed memory, which is worth more than all else. So all others are measured with that
+setting too, and the goals are on these ratios; `by_hand` is the plain loop without it, as it runs when started by hand.
+
+Start-up: until a training process has done its first step (of a tiny model), over importing torch and deepspeed alone.
 """
 
 from __future__ import annotations
@@ -20,187 +24,156 @@ import json
 import shutil
 import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import psutil
-
-from bench.drawn_tokens import write_drawn_tokens
+from bench import train_start
+from bench.environments import PeerMissing, peer_python
 from bench.harness import CACHE, Claim, Measured, disturbance, measure
-from jobs.recipe import load_recipe
-from pipeline import storage
+from bench.train_device import measure_device
+from bench.train_task import TOKENS, write_task
 from pipeline.errors import UserError
-from trainer.job import TrainingJob
 from trainer.launch import KEEP_FREED_MEMORY
-from trainer.settings import AdamWSettings, ParallelSettings, PretrainSettings, ScheduleSettings
+from trainer.precision import choose_precision
 
-STEPS = 12
-WARM_UP_STEPS = 3
-PROCESSES_OF_THE_RECIPE = 2
 RUNS = CACHE / "runs" / "train"
-SEED = 1
+WARM_UP_STEPS = 4
+PEERS = {
+    # torch first and pinned: pip then takes the CPU's build where there is one.
+    "hugging-face": ("hugging_face_trainer", ("torch==2.13.0", "numpy", "transformers==5.23.0", "accelerate")),
+    "litgpt": ("litgpt_pretrain", ("torch==2.13.0", "numpy", "litgpt==0.5.13", "requests")),
+}
+"""Name -> its script in bench/peers, and what it needs."""
+OVER_PLAIN = {"fp32": 0.95, "bf16": 0.92}
+OVER_PEERS = 1.05
+START_OVER_IMPORTS = 1.5
+LOSSES_APART = {"fp32": 1e-5, "bf16": 1e-3}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those that are compared."""
+
+    command: tuple[str, ...]
+    """To which the precision and the file for the result are added."""
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of one run."""
+
+    per_second: float
+    per_cpu_second: float
+    losses: Sequence[float]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark, or one side of it; 0 when the goals are met."""
+    """Run the benchmark; 0 when its goals are met, 2 when there is no such device."""
     parser = argparse.ArgumentParser(prog="python -m bench.train", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=2, help="runs of each side (default 2)")
-    parser.add_argument("--side", choices=sorted(SIDES), help=argparse.SUPPRESS)
-    parser.add_argument("--result", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--peer", action="append", default=[], choices=sorted(PEERS), help="measure it beside")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each side (default 3)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda: one GPU, no peers")
     given = parser.parse_args(arguments)
-    if given.side:
-        storage.write_json(str(given.result), SIDES[given.side](_job(given.result.with_suffix(""))))
-        return 0
     shutil.rmtree(RUNS, ignore_errors=True)
-    recipe = load_recipe("quickstart").recipe
-    assert recipe.tokens is not None
-    assert recipe.tokenizer is not None
-    rows = {"train": STEPS * 64, "validation": 4}
-    write_drawn_tokens(RUNS / "tokens", recipe.tokenizer.vocab_size, recipe.tokens.context_length, rows)
-    return _compare(given.repeat)
-
-
-def _compare(repeat: int) -> int:
-    sides = {"gptmill": ("gptmill", {}), "plain": ("plain", KEEP_FREED_MEMORY), "plain_by_hand": ("plain", {})}
-    speeds: dict[str, list[float]] = {name: [] for name in sides}
-    per_cpu_second: dict[str, list[float]] = {name: [] for name in sides}
-    losses: dict[str, list[float]] = {}
-    memory: dict[str, float] = {}
-    measured: list[Measured] = []
-    for number in range(repeat):
-        for name, (side, environment) in sides.items():
-            result = RUNS / f"{name}-{number}.json"
-            command = [sys.executable, "-m", "bench.train", "--side", side, "--result", str(result)]
-            measured.append(measure(command, {"OMP_NUM_THREADS": "1", **environment}))
-            memory[name] = measured[-1].peak_pss_bytes / 1e6
-            found = json.loads(result.read_bytes())
-            speeds[name].append(statistics.median(found["tokens_per_second"][WARM_UP_STEPS:]))
-            per_cpu_second[name].append(found["tokens_per_cpu_second"])
-            losses[name] = found["losses"]
     claim = Claim("train")
-    busy = disturbance(measured)
-    for kind, rates in (("tokens_per_second", speeds), ("tokens_per_cpu_second", per_cpu_second)):
-        for name in ("plain", "plain_by_hand"):
-            ratios = [ours / theirs for ours, theirs in zip(rates["gptmill"], rates[name], strict=True)]
-            claim.figure(f"{kind}_over_{name}", ratios)
-    claim.goal("tokens_per_second_over_plain", at_least=0.9, unjudged=busy)
-    claim.goal("tokens_per_cpu_second_over_plain", at_least=0.9)
-    apart = max(abs(one - other) / other for one, other in zip(losses["gptmill"], losses["plain"], strict=True))
-    claim.figure("largest_relative_difference_of_losses", apart)
-    claim.goal("largest_relative_difference_of_losses", at_most=1e-3)
-    for name in sides:
-        claim.figure(f"tokens_per_second_{name}", speeds[name])
-        claim.figure(f"tokens_per_cpu_second_{name}", per_cpu_second[name])
-    for name in ("gptmill", "plain"):
-        claim.figure(f"peak_megabytes_{name}", memory[name], "MB")
+    if given.device == "cuda":
+        try:
+            measure_device(claim, RUNS)
+        except UserError as error:
+            parser.error(str(error))
+        return claim.finish()
+    for style in ("gpt2", *(["modern"] if "litgpt" in given.peer else [])):
+        write_task(RUNS / style, style)
+    sides = _sides(claim, given.peer)
+    measured: list[Measured] = []
+    for precision in ("fp32", "bf16"):
+        if precision == "bf16" and choose_precision("auto", "cpu") != "bf16":
+            claim.figure("bf16", "skipped: this processor has no bfloat16 instructions")
+            continue
+        speeds: dict[str, list[Speed]] = {name: [] for name in sides}
+        for _ in range(given.repeat):
+            for name, side in sides.items():
+                speeds[name].append(_run(side, precision, measured))
+        _compare(claim, precision, speeds, disturbance(measured))
+    _measure_start(claim, given.repeat, disturbance(measured))
     return claim.finish()
 
 
-def _job(directory: Path) -> TrainingJob:
-    recipe = load_recipe("quickstart").recipe
-    assert recipe.pretrain is not None
-    settings = PretrainSettings(
-        global_batch_tokens=recipe.pretrain.global_batch_tokens // PROCESSES_OF_THE_RECIPE,
-        micro_batch_size=recipe.pretrain.micro_batch_size,
-        steps=STEPS,
-        zero=recipe.pretrain.zero,
-        optimizer=AdamWSettings(lr=1e-3),
-        schedule=ScheduleSettings(warmup_steps=0, final_fraction=1.0),
-        parallel=ParallelSettings(data=1),
-        threads_per_process=1,
-        validation_every=0,
-        checkpoint_every=0,
-        log_every=1,
-    )
-    tokens = RUNS / "tokens"
-    return TrainingJob(
-        kind="pretrain",
-        directory=directory,
-        tokens=tokens,
-        tokenizer=tokens / "tokenizer.json",
-        model=recipe.model,
-        settings=settings,
-        seed=SEED,
-    )
-
-
-def _run_gptmill(job: TrainingJob) -> dict[str, Any]:
-    from trainer.launch import launch
-
-    steps: list[dict[str, Any]] = []
-    errors: list[str] = []
-    cpu_seconds: list[float] = []
-
-    def listen(event: dict[str, Any]) -> None:
-        if event["event"] == "step":
-            steps.append(event)
-            (worker,) = psutil.Process().children()
-            times = worker.cpu_times()
-            cpu_seconds.append(times.user + times.system)
-        elif event["event"] == "error":
-            errors.append(event["message"])
-
-    if launch(job, listen) != 0:
-        raise UserError(f"the trainer failed: {' '.join(errors)}")
-    return {
-        "tokens_per_second": [step["tokens_per_second"] for step in steps],
-        "tokens_per_cpu_second": _per_cpu_second(job, cpu_seconds),
-        "losses": [step["loss"] for step in steps],
+def _sides(claim: Claim, peers: Sequence[str]) -> dict[str, Side]:
+    ours, plain = (sys.executable, "-m", "bench.train_task"), (sys.executable, "bench/peers/plain_pytorch.py")
+    sides = {
+        "gptmill": Side((*ours, str(RUNS / "gpt2"), "gpt2"), {}),
+        "plain": Side((*plain, str(RUNS / "gpt2")), KEEP_FREED_MEMORY),
+        "plain_by_hand": Side((*plain, str(RUNS / "gpt2")), {}),
     }
+    for peer in peers:
+        script, needed = PEERS[peer]
+        name = peer.replace("-", "_")
+        try:
+            python = str(peer_python(script, needed))
+        except PeerMissing as reason:
+            claim.figure(name, f"skipped: {reason}")
+            continue
+        style = "modern" if peer == "litgpt" else "gpt2"
+        sides[name] = Side((python, f"bench/peers/{script}.py", str(RUNS / style)), KEEP_FREED_MEMORY)
+        if style == "modern":
+            sides["gptmill_modern"] = Side((*ours, str(RUNS / style), style), {})
+    return sides
 
 
-def _per_cpu_second(job: TrainingJob, cpu_seconds: list[float]) -> float:
-    """Tokens of the measured steps by the CPU time between their ends; the last step's may include the saving."""
-    assert isinstance(job.settings, PretrainSettings)
-    first, last = WARM_UP_STEPS - 1, len(cpu_seconds) - 2
-    return (last - first) * job.settings.global_batch_tokens / (cpu_seconds[last] - cpu_seconds[first])
+def _run(side: Side, precision: str, measured: list[Measured]) -> Speed:
+    result = RUNS / "result.json"
+    shutil.rmtree(Path(f"{result}-run"), ignore_errors=True)
+    measured.append(measure([*side.command, precision, str(result)], {"OMP_NUM_THREADS": "1", **side.environment}))
+    found = json.loads(result.read_bytes())
+    result.unlink()
+    ends, cpu_seconds = found["ends"][WARM_UP_STEPS:], found["cpu_seconds"][WARM_UP_STEPS:]
+    # The last step is left out: what comes after it may have begun when the clocks are read.
+    step = statistics.median(end - start for start, end in pairwise(ends[:-1]))
+    return Speed(TOKENS / step, (len(cpu_seconds) - 2) * TOKENS / (cpu_seconds[-2] - cpu_seconds[0]), found["losses"])
 
 
-def _run_plain(job: TrainingJob) -> dict[str, Any]:
-    """The loop that anyone would write, in one function."""
-    import torch
-
-    from trainer.data.order import SampleOrder
-    from trainer.identity import open_inputs
-    from trainer.model.declaration import declare_parameters
-    from trainer.model.gpt import loss_sum
-    from trainer.model.init import build_model
-    from trainer.optim.build import build_optimizer
-    from trainer.precision import choose_precision
-
-    torch.set_num_threads(1)
-    job.directory.mkdir(parents=True)
-    inputs = open_inputs(job)
-    model = build_model(inputs.shape, job.seed)
-    optimizer = build_optimizer(
-        dict(model.named_parameters()), declare_parameters(inputs.shape), job.settings.optimizer
-    )
-    mixed = choose_precision(job.settings.precision, "cpu") == "bf16"
-    order = SampleOrder(inputs.data.train.rows, inputs.batches, job.seed)
-    speeds, losses, cpu_seconds = [], [], []
-    for step in range(inputs.steps):
-        started = time.perf_counter()
-        batch = inputs.data.train.batch(order.sample_ids(step))
-        tokens, targets = torch.from_numpy(batch.inputs.copy()), torch.from_numpy(batch.targets.copy())
-        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            loss = loss_sum(model(tokens), targets) / targets.numel()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), job.settings.gradient_clipping)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-        speeds.append(targets.numel() / (time.perf_counter() - started))
-        cpu_seconds.append(time.process_time())
-    return {
-        "tokens_per_second": speeds,
-        "tokens_per_cpu_second": _per_cpu_second(job, cpu_seconds),
-        "losses": losses,
-    }
+def _compare(claim: Claim, precision: str, speeds: Mapping[str, Sequence[Speed]], busy: str | None) -> None:
+    for theirs in ("plain", "plain_by_hand", "hugging_face", "litgpt"):
+        ours = "gptmill_modern" if theirs == "litgpt" else "gptmill"
+        if theirs not in speeds:
+            continue
+        both = list(zip(speeds[ours], speeds[theirs], strict=True))
+        wall = f"tokens_per_second_over_{theirs}_{precision}"
+        cpu = f"tokens_per_cpu_second_over_{theirs}_{precision}"
+        claim.figure(wall, [one.per_second / other.per_second for one, other in both])
+        claim.figure(cpu, [one.per_cpu_second / other.per_cpu_second for one, other in both])
+        if theirs != "plain_by_hand":
+            least = OVER_PLAIN[precision] if theirs == "plain" else OVER_PEERS
+            claim.goal(wall, at_least=least, unjudged=busy)
+            claim.goal(cpu, at_least=least)
+    first, second = speeds["gptmill"][0].losses, speeds["plain"][0].losses
+    apart = max(abs(one - other) / other for one, other in zip(first, second, strict=True))
+    claim.figure(f"largest_relative_difference_of_losses_{precision}", apart)
+    claim.goal(f"largest_relative_difference_of_losses_{precision}", at_most=LOSSES_APART[precision])
+    for name, runs in speeds.items():
+        claim.figure(f"tokens_per_second_{name}_{precision}", [run.per_second for run in runs])
+        claim.figure(f"tokens_per_cpu_second_{name}_{precision}", [run.per_cpu_second for run in runs])
 
 
-SIDES: dict[str, Callable[[TrainingJob], dict[str, Any]]] = {"gptmill": _run_gptmill, "plain": _run_plain}
+def _measure_start(claim: Claim, repeat: int, busy: str | None) -> None:
+    found: dict[str, list[train_start.Start]] = {"imports": [], "first_step": [], "first_step_with_launcher": []}
+    for number in range(repeat):
+        found["imports"].append(train_start.imports())
+        found["first_step"].append(train_start.worker(RUNS / "gpt2", RUNS / f"start-{number}"))
+        found["first_step_with_launcher"].append(train_start.whole(RUNS / "gpt2", RUNS / f"launch-{number}"))
+    for clock in ("cpu", "wall"):
+        seconds = {name: [getattr(start, f"{clock}_seconds") for start in starts] for name, starts in found.items()}
+        ratio = f"{clock}_seconds_to_first_step_over_imports"
+        claim.figure(
+            ratio, [ours / theirs for ours, theirs in zip(seconds["first_step"], seconds["imports"], strict=True)]
+        )
+        claim.goal(ratio, at_most=START_OVER_IMPORTS, unjudged=busy if clock == "wall" else None)
+        for name, values in seconds.items():
+            claim.figure(f"{clock}_seconds_to_{name}", values, "s")
 
 
 if __name__ == "__main__":
