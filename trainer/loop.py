@@ -70,6 +70,8 @@ class TrainingLoop:
         self.guard = SpikeGuard(self.settings.stability)
         self.progress = Progress()
         self.rollbacks = 0
+        self.way_back = 0
+        """Step of the last checkpoint that was due: a rollback goes there, whatever interruptions have saved since."""
         self._saved_step = -1
 
     def run(self) -> Outcome:
@@ -99,8 +101,7 @@ class TrainingLoop:
                 self._validate(settings.validation_rows)
             if _is_due(done, settings.sample_every):
                 self._write_samples()
-            # While steps are being skipped the last checkpoint stays the one from before: a rollback goes there.
-            if _is_due(done, settings.checkpoint_every) and not self.guard.skips_in_row:
+            if self._save_is_due():
                 self._save()
             self.log.pause()
         self._end_steps()
@@ -162,8 +163,8 @@ class TrainingLoop:
                 "look at the data and at optimizer.lr"
             )
         seen, rollbacks = self.cursor.samples_seen(step.number), self.rollbacks + 1
-        # Where that from before the skips is gone, one made by an interruption between them has the same weights.
-        if not (self._load(at_most=step.number - self.guard.skips_in_row) or self._load(at_most=None)):
+        # Where none was due yet, one made by an interruption is better than none.
+        if not (self._load(at_most=self.way_back) or self._load(at_most=None)):
             raise UserError(
                 f"{step.decision.message}: there is no checkpoint from before to go back to; lower checkpoint_every"
             )
@@ -194,7 +195,7 @@ class TrainingLoop:
     def _load(self, at_most: int | None) -> str | None:
         """Take up the newest whole checkpoint of at most so many steps; what was verified, None when there is none."""
         self.heartbeat.enter("load", self.progress.step)
-        self.saves.finish()
+        self.saves.settle()
         found = load_checkpoint(
             self.checkpoints,
             self.engine,
@@ -207,21 +208,29 @@ class TrainingLoop:
         if found is None:
             return None
         self.progress, state = found.progress, found.progress.loop_state
-        self.rollbacks = state["rollbacks"]
+        self.rollbacks, self.way_back = state["rollbacks"], state["way_back"]
         self.guard.restore(state)
         self.cursor.move(state["data_offset"])
         return found.verified
 
+    def _save_is_due(self) -> bool:
+        """While steps are being skipped the last checkpoint stays the one from before: a rollback goes there."""
+        return _is_due(self.progress.step, self.settings.checkpoint_every) and not self.guard.skips_in_row
+
     def _save(self) -> None:
         if self._saved_step == self.progress.step:
             return
+        if self._save_is_due():  # also when an interruption is why
+            self.way_back = self.progress.step
         self.heartbeat.enter("save", self.progress.step)
         offset = self.cursor.offset
-        loop_state = {"data_offset": offset, "rollbacks": self.rollbacks, **self.guard.state()}
+        loop_state = {"data_offset": offset, "rollbacks": self.rollbacks, "way_back": self.way_back}
+        loop_state |= self.guard.state()
         progress = replace(self.progress, loop_state=loop_state)
         digest = self.cursor.digest(progress.step, offset) if self.ranks.is_first else ""
         state = state_of(self.engine, self.inputs, progress, digest)
-        self.saves.save(self.engine.state_pieces(for_saving=True), state)
+        spare = self.way_back if self.settings.stability.rollback_after else None
+        self.saves.save(self.engine.state_pieces(for_saving=True), state, spare)
         self._saved_step = self.progress.step
 
     def _end_steps(self) -> None:

@@ -56,6 +56,7 @@ def runs(folder: Path) -> dict[str, dict[str, Any]]:
         "one spike, shared layers": plan("shared", TWICE, spikes=(20,), layout={"data": 1, "tensor": 2}),
         "one spike, two stages": plan("stages", TWICE, spikes=(20,), layout={"data": 1, "pipeline": 2}),
         "interrupted, one checkpoint kept": plan("one-kept", TWICE, {"keep_last": 1}, spikes=spikes, stops=(20,)),
+        "interrupted, none due": plan("none-due", TWICE, {"checkpoint_every": 99}, spikes=spikes, stops=(20,)),
         "overflow": plan("overflow", precision="fp16", settings_too={"loss_scale": {"initial": 2.0**28}}),
         "overflow without end": plan(
             "overflow-endless",
@@ -167,10 +168,17 @@ def test_interrupted_before_while_and_after_going_back_it_ends_the_same(runs: di
     assert courses[0] == courses[1]
 
 
-def test_a_checkpoint_of_an_interruption_between_skips_serves_where_no_other_is_left(
+def test_the_checkpoint_to_go_back_to_stays_though_only_the_last_is_kept(runs: dict[str, Any]) -> None:
+    found = runs["interrupted, one checkpoint kept"]
+    assert_same_weights(found["weights"], runs["two spikes"]["weights"])
+    (event,) = of_kind(found, "rollback")
+    assert (event["step"], event["from_step"], event["samples_left_out"]) == (16, 21, 5 * 8)
+
+
+def test_a_checkpoint_of_an_interruption_serves_where_none_was_due_yet(
     runs: dict[str, Any], hand_made: dict[str, Any]
 ) -> None:
-    found = runs["interrupted, one checkpoint kept"]
+    found = runs["interrupted, none due"]
     assert_same_weights(found["weights"], hand_made["without 20, 21 later"])
     (event,) = of_kind(found, "rollback")
     assert (event["step"], event["from_step"], event["samples_left_out"]) == (20, 21, 8)

@@ -25,7 +25,7 @@ from pipeline.errors import UserError
 from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.copies import CheckpointCopies
 from trainer.checkpoint.index import INDEX, STATE_FOLDER, PieceRecord, build_index, write_index
-from trainer.checkpoint.seal import STATE
+from trainer.checkpoint.seal import STATE, checkpoint_name
 from trainer.checkpoint.state_file import BLOCK, VALUE_BYTES, write_state_file
 from trainer.model.declaration import ParameterDeclaration
 from trainer.ranks import Ranks
@@ -52,6 +52,7 @@ class _Save:
     pieces: list[PieceRecord]
     total_bytes: int
     began: float
+    spare: int | None = None
     blocked_seconds: float = 0.0
     part_written: threading.Event = field(default_factory=threading.Event)
     all_written: threading.Event = field(default_factory=threading.Event)
@@ -89,17 +90,17 @@ class CheckpointWriter:
         self._cleaning: threading.Thread | None = None
         self._warnings: list[str] = []
 
-    def save(self, pieces: Sequence[StatePiece], state: Mapping[str, Any]) -> None:
+    def save(self, pieces: Sequence[StatePiece], state: Mapping[str, Any], spare: int | None = None) -> None:
         """Begin to save; returns when the state may change again. `state["step"]` is the number of steps done.
 
         `pieces` are those of this process; over all processes every value is there once. `state` is what the first
-        process writes to trainer.json. A save that is still going on is waited for.
+        process writes to trainer.json. The checkpoint of step `spare` stays, however old it is. A save that is still
+        going on is waited for.
 
         Raises:
             UserError: the disk is too full, or the save before has failed.
         """
-        self.finish()
-        self._join_cleaning()
+        self.settle()
         began = time.perf_counter()
         records = [
             PieceRecord(
@@ -114,7 +115,7 @@ class CheckpointWriter:
         if problem:
             raise UserError(problem)
         temporary = on_disk.temporary_directory(self.checkpoints, step, attempt)
-        save = _Save(step, temporary, dict(state), records, total, began)
+        save = _Save(step, temporary, dict(state), records, total, began, spare)
         blocks = _blocks_of([self._copied(pieces)]) if self.asynchronous else _blocks_of([one.values for one in pieces])
         save.thread = threading.Thread(target=self._work, args=(save, blocks), name="checkpoint", daemon=True)
         save.blocked_seconds = time.perf_counter() - began
@@ -170,8 +171,7 @@ class CheckpointWriter:
         Raises:
             UserError: the newest checkpoint could not be copied.
         """
-        self.finish()
-        self._join_cleaning()
+        self.settle()
         problem = self._copies.close() if self._copies is not None else None
         self._tell()
         if problem := self.ranks.from_first(problem):
@@ -237,19 +237,22 @@ class CheckpointWriter:
             save.settled.set()
             return
         if save.published is not None:
-            self._clean_up(save.published, save.step)
+            self._clean_up(save.published, save)
 
-    def _clean_up(self, published: Path, step: int) -> None:
+    def _clean_up(self, published: Path, save: _Save) -> None:
         """Hand it on to be copied; then the old ones may go. Training waits for none of it."""
         try:
-            spare = self._copies.waiting() if self._copies is not None else ()
+            spare = [] if save.spare is None else [checkpoint_name(save.spare)]
             if self._copies is not None:
+                spare += self._copies.waiting()
                 self._copies.add(published)
-            on_disk.prune(self.checkpoints, self.keep_last, self.keep_every, spare=spare, newest=step)
+            on_disk.prune(self.checkpoints, self.keep_last, self.keep_every, spare=spare, newest=save.step)
         except Exception as fault:
             self._warnings.append(f"old checkpoints in {self.checkpoints} could not be removed: {fault}")
 
-    def _join_cleaning(self) -> None:
+    def settle(self) -> None:
+        """`finish`, and wait until old checkpoints are gone: nothing is at work in the folder any more."""
+        self.finish()
         if self._cleaning is not None:
             self._cleaning.join()
             self._cleaning = None
