@@ -68,11 +68,6 @@ class BatchRamp:
         """Rows of the stairs that are used, ascending; the last is the full batch."""
         return list(self._rows)
 
-    @property
-    def full_from_step(self) -> int:
-        """The first step that has a full batch."""
-        return self._first_steps[-1]
-
     def _add(self, step: int, samples: int, rows: int) -> None:
         self._first_steps.append(step)
         self._first_samples.append(samples)

@@ -168,10 +168,6 @@ class TrainingEngine:
             self._norms_of_gradient = {name: norm / scale for name, norm in norms.items()}
         return self._norms_of_gradient
 
-    def weight_norms(self) -> dict[str, float]:
-        """The norm of each parameter, by canonical name; every process must call it."""
-        return self._norms.of(self._shards.weights(), divided=self._shards.is_divided)
-
     def step(self, learning_rate: float) -> None:
         """Clip the gradient, follow it, and clear it; every process must call it.
 

@@ -14,7 +14,6 @@ The run's directory must be one that all nodes reach, and gptmill must be instal
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,10 +131,6 @@ class TrainingActor:
         """Make it write its stacks to its log."""
         if self._process is not None:
             self._process.print_stacks()
-
-    def process_ids(self) -> tuple[int, int | None]:
-        """Of the actor and of its training process, for people who look for them."""
-        return os.getpid(), None if self._process is None else self._process.process_id
 
     def kill(self) -> None:
         """End the process now."""

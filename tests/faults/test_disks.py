@@ -11,18 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.jobs.test_cli import gptmill
+from tests.small_disk import mounted
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with mounted(tmp_path / "disk", megabytes=1) as disk:
+        yield disk
 
 
 def test_a_full_disk_is_named_and_the_run_continues_when_there_is_space(small_disk: Path, tmp_path: Path) -> None:

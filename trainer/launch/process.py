@@ -130,11 +130,6 @@ class TrainingProcess:
             events=events,
         )
 
-    @property
-    def process_id(self) -> int:
-        """Of the child."""
-        return self._child.pid
-
     def ask_to_stop(self) -> None:
         """Let it finish the step, save and end."""
         self._asked_to_stop = True

@@ -1,5 +1,6 @@
 """What pretraining and finetuning share: everything the loop reads."""
 
+from abc import abstractmethod
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -118,9 +119,9 @@ class TrainingSettings(Settings):
             raise ValueError("stability.rollback_after goes back to checkpoints: set checkpoint_every above 0")
         return self
 
+    @abstractmethod
     def rows_per_step(self, context_length: int) -> int:
         """Rows of the token dataset in one optimizer step, over all processes."""
-        raise NotImplementedError
 
     def batches(self, context_length: int) -> BatchRamp:
         """Rows of each step; raises ValueError when one is no whole number of rows."""

@@ -1,7 +1,6 @@
 """A disk that fills up in the middle of a save: what is there stays valid, and what is needed is told."""
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import UserError
+from tests.small_disk import mounted
 from tests.trainer.checkpoint.alone import Alone
 from tests.trainer.checkpoint.synthetic import Cut, declarations_of, full_state
 from trainer.checkpoint.choose import choose_checkpoint
@@ -22,13 +22,8 @@ NEEDED = 12 * sum(declaration.size for declaration in declarations_of().values()
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of four megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    yield disk
-    subprocess.run(["umount", "-l", str(disk)], check=True)
+    with mounted(tmp_path / "disk", megabytes=4) as disk:
+        yield disk
 
 
 def fill(disk: Path, leave: int) -> None:

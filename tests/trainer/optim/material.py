@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
+from trainer.optim.build import build_optimizer
 from trainer.settings import ModelSettings, OptimizerSettings
 
 # Queries, keys and values of different sizes; gate and up; biases; a vocabulary that two processes share unevenly.
@@ -37,6 +38,18 @@ def gradient(declaration: ParameterDeclaration, step: int) -> Tensor:
 def parameters(rank: int = 0, size: int = 1) -> dict[str, nn.Parameter]:
     """The parts of tensor rank `rank` of `size`."""
     return {item.name: nn.Parameter(item.local(weight(item), rank, size).clone()) for item in DECLARATIONS}
+
+
+def one(kind: str, name: str, **given: Any) -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
+    """A parameter by name, and an optimizer of it alone."""
+    held = {name: parameters()[name]}
+    return held, build_optimizer(held, DECLARATIONS, settings_of(kind=kind, **given))
+
+
+def split(declaration: ParameterDeclaration, full: Tensor) -> list[Tensor]:
+    """The sub-matrices that are held as one."""
+    assert declaration.partition is not None
+    return list(full.split(declaration.partition.parts, declaration.partition.dimension))  # type: ignore[no-untyped-call]
 
 
 def run(

@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainer.optim.material import DECLARATIONS, declaration_of, gradient, parameters, run, settings_of, weight
-from trainer.model.declaration import ParameterDeclaration
+from tests.trainer.optim.material import (
+    DECLARATIONS,
+    declaration_of,
+    gradient,
+    one,
+    parameters,
+    run,
+    settings_of,
+    split,
+    weight,
+)
 from trainer.optim.build import build_optimizer
 from trainer.optim.state import state_kinds
 
@@ -42,22 +51,12 @@ def published(
     return x
 
 
-def one(name: str, **given: Any) -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
-    held = {name: parameters()[name]}
-    return held, build_optimizer(held, DECLARATIONS, settings_of(kind="adafactor", **given))
-
-
-def split(declaration: ParameterDeclaration, full: Tensor) -> list[Tensor]:
-    assert declaration.partition is not None
-    return list(full.split(declaration.partition.parts, declaration.partition.dimension))  # type: ignore[no-untyped-call]
-
-
 @pytest.mark.parametrize("beta1", [None, 0.9])
 @pytest.mark.parametrize(
     "name", [FUSED, "blocks.1.feed_forward.down.weight", "token_embedding.weight", "output.weight"]
 )
 def test_a_matrix_follows_the_published_algorithm_and_each_part_is_a_matrix(name: str, beta1: float | None) -> None:
-    held, optimizer = one(name, beta1=beta1)
+    held, optimizer = one("adafactor", name, beta1=beta1)
     run(optimizer, held, steps=6)
     declaration = declaration_of(name)
     gradients = [split(declaration, gradient(declaration, step)) for step in range(6)]
@@ -73,7 +72,7 @@ def test_a_matrix_follows_the_published_algorithm_and_each_part_is_a_matrix(name
 
 @pytest.mark.parametrize("name", ["blocks.0.attention_norm.weight", "blocks.0.feed_forward.down.bias"])
 def test_a_vector_keeps_the_second_moment_of_every_value(name: str) -> None:
-    held, optimizer = one(name)
+    held, optimizer = one("adafactor", name)
     run(optimizer, held, steps=6)
     declaration = declaration_of(name)
     gradients = [gradient(declaration, step) for step in range(6)]
@@ -84,7 +83,7 @@ def test_a_vector_keeps_the_second_moment_of_every_value(name: str) -> None:
 def test_with_relative_steps_it_is_torchs() -> None:
     # Torch's steps are always relative, and of at most 1 / sqrt(t); its eps is another, so gradients must not be tiny.
     name = "blocks.1.feed_forward.down.weight"
-    held, optimizer = one(name, relative_step=True, weight_decay=0.1)
+    held, optimizer = one("adafactor", name, relative_step=True, weight_decay=0.1)
     theirs = nn.Parameter(weight(declaration_of(name)))
     reference = torch.optim.Adafactor([theirs], lr=0.01, weight_decay=0.1, eps=(1e-30, 1e-3))
     for step in range(10):
@@ -97,7 +96,7 @@ def test_with_relative_steps_it_is_torchs() -> None:
 
 def test_a_step_is_never_larger_than_the_learning_rate_in_the_mean() -> None:
     name = "blocks.1.feed_forward.down.weight"
-    held, optimizer = one(name, weight_decay=0.0)
+    held, optimizer = one("adafactor", name, weight_decay=0.0)
     run(optimizer, held, steps=3)
     before = held[name].detach().clone()
     held[name].grad = gradient(declaration_of(name), 4) * 1e6
@@ -107,7 +106,7 @@ def test_a_step_is_never_larger_than_the_learning_rate_in_the_mean() -> None:
 
 
 def test_rows_and_columns_without_a_gradient_stay_and_nothing_becomes_nan() -> None:
-    held, optimizer = one("token_embedding.weight", weight_decay=0.0)
+    held, optimizer = one("adafactor", "token_embedding.weight", weight_decay=0.0)
     embedding = held["token_embedding.weight"]
     before = embedding.detach().clone()
     for _ in range(3):
@@ -134,7 +133,7 @@ def test_it_learns() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(64, 16)
     wanted = inputs @ torch.randn(24, 16).T
-    held, optimizer = one("blocks.0.feed_forward.down.weight", lr=0.05, weight_decay=0.0)
+    held, optimizer = one("adafactor", "blocks.0.feed_forward.down.weight", lr=0.05, weight_decay=0.0)
     matrix = held["blocks.0.feed_forward.down.weight"]
     losses = []
     for step in range(200):

@@ -1,13 +1,20 @@
 """Muon: orthogonal steps of AdamW's size for each matrix, AdamW for the rest."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainer.optim.material import DECLARATIONS, declaration_of, gradient, parameters, run, settings_of, weight
-from trainer.model.declaration import ParameterDeclaration
+from tests.trainer.optim.material import (
+    DECLARATIONS,
+    declaration_of,
+    gradient,
+    one,
+    parameters,
+    run,
+    settings_of,
+    split,
+    weight,
+)
 from trainer.optim.build import build_optimizer
 from trainer.optim.kinds import is_orthogonalized
 from trainer.optim.orthogonal import orthogonalize
@@ -15,16 +22,6 @@ from trainer.optim.state import state_kinds
 
 FUSED = "blocks.0.attention.query_key_value.weight"
 SINGLE = "blocks.1.feed_forward.down.weight"
-
-
-def one(name: str, **given: Any) -> tuple[dict[str, nn.Parameter], torch.optim.Optimizer]:
-    held = {name: parameters()[name]}
-    return held, build_optimizer(held, DECLARATIONS, settings_of(kind="muon", **given))
-
-
-def split(declaration: ParameterDeclaration, full: Tensor) -> list[Tensor]:
-    assert declaration.partition is not None
-    return list(full.split(declaration.partition.parts, declaration.partition.dimension))  # type: ignore[no-untyped-call]
 
 
 def published(start: Tensor, gradients: list[Tensor], rates: list[float], nesterov: bool) -> Tensor:
@@ -44,7 +41,7 @@ def published(start: Tensor, gradients: list[Tensor], rates: list[float], nester
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("name", [FUSED, SINGLE, "blocks.0.feed_forward.gate_up.weight"])
 def test_each_matrix_follows_the_published_algorithm(name: str, nesterov: bool) -> None:
-    held, optimizer = one(name, nesterov=nesterov)
+    held, optimizer = one("muon", name, nesterov=nesterov)
     run(optimizer, held, steps=5)
     declaration = declaration_of(name)
     gradients = [split(declaration, gradient(declaration, step)) for step in range(5)]
@@ -60,7 +57,7 @@ def test_each_matrix_follows_the_published_algorithm(name: str, nesterov: bool) 
 
 
 def test_in_bf16_it_is_torchs_muon() -> None:
-    held, optimizer = one(SINGLE, newton_schulz_precision="bf16")
+    held, optimizer = one("muon", SINGLE, newton_schulz_precision="bf16")
     theirs = nn.Parameter(weight(declaration_of(SINGLE)))
     reference = torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
     for step in range(5):
@@ -122,7 +119,7 @@ def test_it_learns() -> None:
     torch.manual_seed(0)
     inputs = torch.randn(64, 16)
     wanted = inputs @ torch.randn(24, 16).T
-    held, optimizer = one(SINGLE, weight_decay=0.0)
+    held, optimizer = one("muon", SINGLE, weight_decay=0.0)
     losses = []
     for step in range(200):
         loss = (inputs @ held[SINGLE] - wanted).square().mean()
