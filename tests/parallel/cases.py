@@ -160,7 +160,9 @@ def train_case(ranks: Ranks, case: Case) -> Trained:
     for step, rate in enumerate(RATES):
         curve.losses.append(compute_gradient(engine, ranks, batch_of(case.data, step)))
         if step < COMPARED_GRADIENTS:
-            curve.gradients.append({name: gradient.clone() for name, gradient in engine.gradients()})
+            scaler = engine.scaler_state()
+            scale = 1.0 if scaler is None else scaler["scale"]
+            curve.gradients.append({name: gradient / scale for name, gradient in engine.gradients()})
         curve.norms.append(engine.gradient_norm())
         engine.step(rate)
     curve.weights = {name: weight.clone() for name, weight in engine.full_weights()}

@@ -57,8 +57,8 @@ MATRICES = [
     )
 ]
 """Optimizers that look at whole matrices, shared out and not. No GPT-2: the true gradient of its keys' biases is zero
-(all logits of a query move alike, and the softmax stays), and Adafactor, which has next to no epsilon, makes full steps of
-the rounding that is left."""
+(all logits of a query move alike, which the softmax does not see), and Adafactor, which has next to no epsilon, makes
+full steps of the rounding that is left."""
 CASES = list(dict.fromkeys([*PRODUCT, *PAIRS, *MORE, *MATRICES]))
 
 
