@@ -4,11 +4,12 @@ A run whose manifest bears the fingerprint of the job is finished and is not run
 fingerprint is put aside, with its model and curves, before its place is taken.
 """
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline import storage
+from pipeline.errors import UserError
 from trainer.identity import Inputs
 from trainer.journal import EVENTS, METRICS, SAMPLES
 from trainer.logging.loggers import WRITTEN_BY_LOGGERS
@@ -29,10 +30,15 @@ def finished_manifest(inputs: Inputs) -> dict[str, Any] | None:
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
     """The manifest of a training directory, or None when no run was finished there."""
-    path = directory / MANIFEST
-    if not path.exists():
+    try:
+        # At once, not after asking whether it is there: the first process of a run may be putting it aside.
+        content = (directory / MANIFEST).read_bytes()
+    except FileNotFoundError:
         return None
-    manifest: dict[str, Any] = storage.read_json(str(path))
+    try:
+        manifest: dict[str, Any] = json.loads(content)
+    except ValueError as fault:
+        raise UserError(f"{directory / MANIFEST} is not valid JSON ({fault}): remove it to train again") from fault
     return manifest
 
 

@@ -61,7 +61,7 @@ class ObjectiveRows:
 
     @property
     def text_parts(self) -> tuple[TextPart, ...]:
-        """None with prefixes, for the same reason."""
+        """Empty with prefixes, for the same reason."""
         return self.source.text_parts if self.prefixes is None else ()
 
     def text_parts_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
