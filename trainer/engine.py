@@ -331,7 +331,7 @@ def import_deepspeed(device_type: str) -> Any:
 
 @contextmanager
 def _without_compiler() -> Iterator[None]:
-    """`torch.compile` as a decorator loads the whole compiler at import: 1.3 CPU-seconds a process for nothing."""
+    """`torch.compile` as a decorator loads the whole compiler at import: 1.3 CPU-seconds a process (by hand)."""
     compiler = torch.compile
     torch.compile = lambda function=None, **_: function if function is not None else lambda later: later  # type: ignore
     try:

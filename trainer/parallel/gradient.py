@@ -6,8 +6,8 @@ tensor ranks hold on the first of them; where the copies hold the same (ZeRO 0),
 the stage of the embedding, which has no second owner. One message of a number a parameter; the norm of each parameter
 comes with it. (DeepSpeed's own norms leave out whole stages where ZeRO is off and a pipeline is on: measured.)
 
-Sums of squares: rows of 4096 values in fp32, all else in fp64. A plain fp32 norm of 10 M values was wrong by 4e-4 on
-a CPU; an fp64 one took eight times as long as this.
+Sums of squares: rows of 4096 values in fp32, all else in fp64. Measured by hand on a CPU: a plain fp32 norm of 10 M
+values was wrong by 4e-4, an fp64 one took eight times as long as this.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
