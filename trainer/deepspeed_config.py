@@ -46,4 +46,11 @@ def deepspeed_config(settings: TrainingSettings, layout: Layout, parameters: int
 def deepspeed_stage(settings: TrainingSettings, layout: Layout) -> int:
     """The ZeRO stage that DeepSpeed is told of: 0 where the optimizer needs whole parameters and shares them out itself
     (see `trainer.optim.ownership`)."""
-    return layout.zero if settings.optimizer.kind == "adamw" else 0
+    return sharded_stage(settings, layout) if settings.optimizer.kind == "adamw" else 0
+
+
+def sharded_stage(settings: TrainingSettings, layout: Layout) -> int:
+    """The ZeRO stage of the run. One copy shares with nobody: stages 1 and 2 would keep its weights and gradients twice
+    and copy them to and fro in each step, so they are 0 then, unless the optimizer is to be in the host's memory."""
+    is_alone = layout.data == 1 and layout.zero in (1, 2) and not settings.offload_optimizer
+    return 0 if is_alone else layout.zero

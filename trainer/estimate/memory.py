@@ -11,8 +11,9 @@ like the moments. Rajbhandari et al. 2020 (ZeRO), section 3 and 5.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from trainer.deepspeed_config import sharded_stage
 from trainer.estimate.activations import STREAM, ActivationBytes, activation_bytes, mask_bytes
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.optim.kinds import kinds_of, state_declaration
@@ -71,6 +72,7 @@ def stage_memory(
 
     `bucket` values are collected before they are sent.
     """
+    layout = replace(layout, zero=sharded_stage(settings, layout))
     return [
         _stage(shape, settings, layout, range(bounds[stage], bounds[stage + 1]), stage, precision, cuda, bucket)
         for stage in range(layout.pipeline)

@@ -47,12 +47,15 @@ class WholeModel:
         self.named = {item.name: self.model.get_parameter(item.name) for item in declarations}
         self.stage_of = {item.name: 0 for item in declarations}
         self._counts = groups.place.tensor == 0
+        self._is_only_copy = groups.layout.data == 1
         self._device = device
         self._deepspeed: Any = None
 
     def start(self, deepspeed: Any) -> None:
         """See `Execution`."""
         self._deepspeed = deepspeed
+        if self._is_only_copy and deepspeed.zero_optimization_stage() == 0:
+            deepspeed.enable_backward_allreduce = False  # it would copy all gradients, to send them to nobody
 
     def backward(self, batches: Sequence[Batch], factor: float) -> float:
         """See `Execution`."""
