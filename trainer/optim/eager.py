@@ -1,8 +1,8 @@
 """torch's optimizers without its compiler.
 
 `Optimizer` and `Adam.step` are wrapped so that a compiler which traces them stops there; the wrappers import the whole
-compiler at their first call, compiled or not: 0.9 CPU-seconds of every process, half of what importing torch and
-DeepSpeed takes. Nothing here is ever traced (`compile` is for the model's blocks), so the methods are taken without
+compiler at their first call, compiled or not: 0.9 CPU-seconds of every process (by hand), half of what importing torch
+and DeepSpeed takes. Nothing here is ever traced (`compile` is for the model's blocks), so the methods are taken without
 their wrappers. What they compute is torch's.
 """
 
