@@ -6,7 +6,6 @@ holds. Sharding by ZeRO cuts flattened parameters anywhere, tensor parallelism c
 are described by (slice, range). Nothing here depends on DeepSpeed or torch beyond the tensors themselves.
 """
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,8 +39,3 @@ class StatePiece:
     def stop(self) -> int:
         """One past the last value within the flattened slice."""
         return self.start + self.values.numel()
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the piece is the whole slice."""
-        return self.start == 0 and self.stop == math.prod(self.local_shape)

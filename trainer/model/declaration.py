@@ -44,11 +44,6 @@ class ParameterDeclaration:
     """Whether the head uses it too: a stage that has the head but not the embedding has a copy."""
 
     @property
-    def decayed(self) -> bool:
-        """Whether weight decay applies: to matrices only, since norms and biases have no scale to shrink."""
-        return len(self.shape) > 1
-
-    @property
     def size(self) -> int:
         """Number of values."""
         return math.prod(self.shape)

@@ -8,7 +8,6 @@ kind into another, and its backward turns the gradients back:
     reduce_from_tensor        sum                         the same
     gather_sequence           parts -> all tokens         sum, and take the part
     reduce_scatter_sequence   sum, and take the part      parts -> all tokens
-    scatter_sequence          take the part               parts -> all tokens
     shared_weight             the same                    sum, where tokens are split
 
 Tokens are the dimension before the last: [B, T, D] or [T, D]. In a group of one each returns what it was given.
@@ -53,14 +52,6 @@ def reduce_scatter_sequence(x: Tensor, tensor: TensorGroup) -> Tensor:
     Raises ValueError when the tokens cannot be divided.
     """
     return x if tensor.size == 1 else _ReduceScatter.apply(x, tensor)  # type: ignore[no-untyped-call]
-
-
-def scatter_sequence(x: Tensor, tensor: TensorGroup) -> Tensor:
-    """[.., T, D], the same on all -> [.., T / size, D], this process's tokens.
-
-    Raises ValueError when the tokens cannot be divided.
-    """
-    return x if tensor.size == 1 else _Scatter.apply(x, tensor)  # type: ignore[no-untyped-call]
 
 
 def shared_weight(weight: Tensor, tensor: TensorGroup) -> Tensor:
@@ -170,18 +161,6 @@ class _ReduceScatter(torch.autograd.Function):
     def forward(context: Any, x: Tensor, tensor: TensorGroup) -> Tensor:
         context.tensor = tensor
         return start_reduce_scatter(x, tensor)()
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return start_gather(gradient, context.tensor)(), None
-
-
-class _Scatter(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, x: Tensor, tensor: TensorGroup) -> Tensor:
-        context.tensor = tensor
-        return part_of_sequence(x, tensor).contiguous()
 
     @staticmethod
     @once_differentiable

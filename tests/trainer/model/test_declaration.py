@@ -143,12 +143,6 @@ def test_roles_say_what_a_parameter_does() -> None:
     assert (untied.name, untied.role, untied.stage_of) == ("output.weight", "output", "head")
 
 
-def test_only_matrices_are_decayed() -> None:
-    undecayed = {item.name.split(".")[-2] for item in declare_parameters(small("gpt2")) if not item.decayed}
-    assert {"attention_norm", "final_norm"} <= undecayed
-    assert "token_embedding" not in undecayed
-
-
 def test_an_initial_weight_depends_on_the_seed_and_its_name_alone() -> None:
     few, many = build_model(small(), seed=1), build_model(small(layers=5, initial_std=0.02), seed=1)
     other_seed = build_model(small(), seed=2)
