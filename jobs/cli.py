@@ -167,7 +167,8 @@ def pretrain(
     ] = None,
 ) -> None:
     """Pretrain the model on the finished token dataset, or continue where it stopped."""
-    from jobs.launching import launching, show_command
+    from jobs.launch_command import show_command
+    from jobs.launching import launching
 
     chosen = launching(launcher, restarts, allow)
     if print_command:

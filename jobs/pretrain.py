@@ -8,6 +8,7 @@ from jobs.job import Job
 from jobs.launching import Launching
 from jobs.recipe import Recipe
 from jobs.run_directory import RunDirectory
+from jobs.start_training import take_part
 from jobs.terminal import done, headline
 from jobs.training import train
 from pipeline import storage
@@ -28,6 +29,11 @@ def pretrain(job: Job) -> None:
         line += f", {bits:.3f} bits per byte" + (f" (gzip -9: {gzip:.3f})" if gzip is not None else "")
     done("pretrain", line)
     job.run.event("pretrain", bits_per_byte=bits, gzip_bits_per_byte=gzip)
+
+
+def take_part_in_pretraining(recipe: Recipe, launching: Launching) -> None:
+    """Be one of the run's processes, not the first, which alone holds the run directory."""
+    take_part(pretraining_job(recipe, RunDirectory(recipe.run), launching), launching)
 
 
 def gzip_bits_per_byte(tokens: str) -> float | None:

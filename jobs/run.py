@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from jobs.job import Job, open_job
-from jobs.launching import HERE, Launching, follow
+from jobs.launching import HERE, Launching
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError, load_recipe
 from jobs.terminal import done, duration, note, shown
 from pipeline.errors import Interrupted
@@ -62,7 +62,9 @@ def run_steps(
         show_plan(loaded, steps, target)
         return
     if launching.is_follower():
-        follow(loaded, launching)
+        from jobs.pretrain import take_part_in_pretraining
+
+        take_part_in_pretraining(loaded.recipe, launching)
         return
     _do(loaded, steps, launching)
 

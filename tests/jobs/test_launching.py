@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.launching import Launching, launching, show_command
+from jobs.launch_command import show_command
+from jobs.launching import Launching, launching
 from jobs.pretrain import gzip_bits_per_byte, model_directory, pretraining_job
 from jobs.recipe import RecipeError, load_recipe
 from jobs.run_directory import RunDirectory

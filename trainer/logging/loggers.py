@@ -51,14 +51,3 @@ def make_loggers(settings: "TrainingSettings", directory: Path, described: dict[
 
         loggers.append(WandbLogger(settings.wandb, directory, described))
     return loggers
-
-
-def flatten(line: dict[str, Any], separator: str = "/") -> dict[str, float]:
-    """The numbers of a line by the path of their keys; words and what is None are left out."""
-    flat: dict[str, float] = {}
-    for key, value in line.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}{separator}{name}": number for name, number in flatten(value, separator).items()}
-        elif isinstance(value, int | float):
-            flat[key] = value
-    return flat

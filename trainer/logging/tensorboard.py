@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from trainer.logging.loggers import flatten
+from trainer.logging.flat_line import flatten
 
 
 class TensorBoardLogger:

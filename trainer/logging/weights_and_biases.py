@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import storage
 from pipeline.errors import UserError
-from trainer.logging.loggers import flatten
+from trainer.logging.flat_line import flatten
 from trainer.settings.logging import WandbSettings
 
 IDENTIFIER = "wandb_id"

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.errors import UserError
 from trainer.journal import Journal
-from trainer.logging.loggers import flatten, make_loggers
+from trainer.logging.flat_line import flatten
+from trainer.logging.loggers import make_loggers
 from trainer.settings import PretrainSettings
 
 LOG_BLOCK = 32768

@@ -1,0 +1,47 @@
+"""Hands a training job to the launcher of the command line, or takes part in it as one of its processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from jobs.launching import Launching
+
+if TYPE_CHECKING:
+    from jobs.job import Job
+    from trainer.job import TrainingJob
+    from trainer.launch.family import OnEvent
+
+
+def start_training(job: Job, training: TrainingJob, on_event: OnEvent) -> int:
+    """Run a training job with the launcher of the command line; returns its exit code."""
+    chosen = job.launching
+    if chosen.is_external:
+        from trainer.launch.external import launch_external
+
+        return launch_external(training, on_event, chosen.launcher)
+    if chosen.launcher == "ray":
+        from jobs.cluster.ray_trainer import launch_on_ray
+
+        ray, _ = job.engine.connect()
+        return launch_on_ray(ray, training, on_event)
+    from trainer.launch import launch
+
+    return launch(training, on_event)
+
+
+def take_part(training: TrainingJob, chosen: Launching) -> None:
+    """Be one of a job's processes, not the first; ends this process when it did not end well."""
+    from trainer.launch.external import launch_external
+
+    code = launch_external(training, lambda _: None, chosen.launcher)
+    if code != 0:
+        end_now(code)
+
+
+def end_now(code: int) -> None:
+    """End without the destructors of the communication library, which would wait for processes that are gone."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
