@@ -57,7 +57,7 @@ def show_checkpoints(place: str, verify: bool, prune: bool, keep: int | None) ->
         if not found:
             note(f"{shown(str(folder))} has no checkpoint")
             continue
-        columns = ("step", "written", "size", "dp x tp x pp", "bytes/par.", "kept", "state")
+        columns = ("step", "written", "size", "data x tensor\nx pipeline", "bytes a\nparameter", "kept", "state")
         show_table(shown(str(folder)), columns, [_row(one, verify) for one in found])
         for one in found:
             if one.problem is not None:

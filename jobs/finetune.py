@@ -53,6 +53,7 @@ def finetune(job: Job) -> None:
             settings=settings,
             initial_weights=pretrained,
             seed=job.recipe.seed,
+            allow=job.launching.allow,
         ),
     )
     done(
