@@ -6,20 +6,18 @@ stage, precision) does not change the maths but the rounding; checkpoints record
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.batch_ramp import BatchRamp
 from trainer.changes import NOT_IN_IDENTITY, flat
-from trainer.checkpoint.weights import checkpoint_fingerprint, checkpoint_shape, is_checkpoint
 from trainer.data.batch import TrainingData
 from trainer.data.mixed_rows import plan_run
 from trainer.data.mixture import MixtureOrder, MixturePlan
 from trainer.data.objective import with_objective
 from trainer.data.order import SampleOrder
+from trainer.initial_weights import compared, initial_shape, require_same_tokens, weights_fingerprint
 from trainer.job import TrainingJob
 from trainer.settings import ModelShape, PretrainSettings
 
@@ -70,7 +68,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
     except ValueError as error:
         raise UserError(str(error)) from None
     settings = job.settings.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))
-    weights = None if job.initial_weights is None else _weights_fingerprint(job.initial_weights)
+    weights = None if job.initial_weights is None else weights_fingerprint(job.initial_weights)
     identity = {
         "code_version": CODE_VERSION,
         "kind": job.kind,
@@ -115,54 +113,20 @@ def _open_data(job: TrainingJob) -> tuple[TrainingData, MixturePlan | None]:
 
 def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
     """The model's full shape, from the settings and the data, or from the initial weights."""
-    start = None if job.initial_weights is None else _initial_shape(job.initial_weights)
+    start = None if job.initial_weights is None else initial_shape(job.initial_weights)
     if start is not None:
+        assert job.initial_weights is not None
         is_bound = job.model is None or start.positions == "learned"
         if start.vocab_size < data.vocab_size or (is_bound and start.context_length < data.context_length):
             raise UserError(
                 f"{job.initial_weights} knows {start.vocab_size} tokens and contexts of {start.context_length}, "
                 f"{job.tokens} needs {data.vocab_size} and {data.context_length}: make the data for this model"
             )
+        require_same_tokens(job.initial_weights, job.tokenizer, data.tokenizer_fingerprint)
     if job.model is None:
         assert start is not None
         return start
     shape = job.model.shaped(data.vocab_size, data.context_length)
-    if start is not None and (changed := differences(*_compared(start, shape))):
+    if start is not None and (changed := differences(*compared(start, shape))):
         raise UserError(f"{job.initial_weights} is another model than the recipe's ({'; '.join(changed)})")
     return shape
-
-
-def _weights_fingerprint(initial: Path) -> str:
-    return (
-        checkpoint_fingerprint(initial)
-        if is_checkpoint(initial)
-        else storage.sha256_of(f"{initial}/weights.safetensors")
-    )
-
-
-def _initial_shape(initial: Path) -> ModelShape:
-    if is_checkpoint(initial):
-        return checkpoint_shape(initial)
-    path = initial / "model.json"
-    if not path.exists():
-        raise UserError(f"{path} does not exist: {initial} is neither a finished model nor a checkpoint")
-    return ModelShape.model_validate(storage.read_json(str(path)))
-
-
-def _compared(start: ModelShape, shape: ModelShape) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All of two shapes that must be the same for weights of one to mean the same in the other.
-
-    Widths that were not given are those that follow. Without a table of positions a context may have another length,
-    and a longer one other rotary angles.
-    """
-    left_out = {"preset", "dropout", "initial_std", "prefix_decoder"}
-    if start.positions != "learned":
-        left_out.add("context_length")
-        if shape.context_length > start.context_length:
-            left_out.add("rope_scaling")
-
-    def kept(one: ModelShape) -> dict[str, Any]:
-        followed = {"kv_heads": one.key_value_heads, "feed_forward_width": one.inner_width}
-        return {**one.model_dump(exclude=left_out), **followed}
-
-    return kept(start), kept(shape)

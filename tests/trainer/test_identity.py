@@ -1,6 +1,7 @@
 """What a run's result depends on, and a finished run whose inputs changed."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def test_weights_of_another_model_are_refused_naming_what_differs(tmp_path: Path
     start.mkdir()
     (start / "model.json").write_text(run.shape.model_dump_json())
     (start / "weights.safetensors").write_bytes(b"w")
+    shutil.copy(run.job.tokenizer, start)
     job = run.job.model_copy(update={"initial_weights": start, "model": ModelSettings(layers=3, width=16, heads=2)})
     with pytest.raises(UserError, match=r"another model than the recipe's \(layers was 2, is 3\)"):
         open_inputs(job)
@@ -93,6 +95,7 @@ def start_from(run: Inputs, model: dict[str, Any], **start: Any) -> Inputs:
     shape = ModelShape.model_validate({**run.shape.model_dump(), **start})
     (directory / "model.json").write_text(shape.model_dump_json())
     (directory / "weights.safetensors").write_bytes(b"w")
+    shutil.copy(run.job.tokenizer, directory)
     chosen = ModelSettings.model_validate({"layers": 2, "width": 16, "heads": 2, **model})
     return open_inputs(run.job.model_copy(update={"initial_weights": directory, "model": chosen}))
 
