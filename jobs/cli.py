@@ -43,6 +43,12 @@ DeviceName = Annotated[str | None, typer.Option("--device", help="Plan for this 
 Utilisation = Annotated[
     float | None, typer.Option(min=0.01, max=1.0, help="Part of its peak that the time is reckoned with; else 0.4.")
 ]
+Allowed = Annotated[
+    str | None,
+    typer.Option(
+        "--allow", help="Settings that may differ from the checkpoint's: `lr,schedule`, or `all`. It is recorded."
+    ),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="Directory of a run, such as runs/quickstart.")]
 INTERRUPTED = 75
 
@@ -154,10 +160,7 @@ def pretrain(
     restarts: Annotated[
         int | None, typer.Option(min=0, help="Start again so often after a failure, from the last good checkpoint.")
     ] = None,
-    allow: Annotated[
-        str | None,
-        typer.Option(help="Settings that may differ from the checkpoint's: `lr,schedule`, or `all`. It is recorded."),
-    ] = None,
+    allow: Allowed = None,
     print_command: Annotated[
         bool, typer.Option("--print-command", help="Print the command, or the sbatch file, of --launcher; do nothing.")
     ] = False,
@@ -182,9 +185,13 @@ def pretrain(
 
 
 @app.command()
-def finetune(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False) -> None:
-    """Tune the pretrained model on conversations."""
-    _steps(recipe, overrides, dry_run, "finetune", alone=True)
+def finetune(recipe: RecipeName, overrides: Overrides = None, dry_run: DryRun = False, allow: Allowed = None) -> None:
+    """Tune the pretrained model on conversations, or continue where it stopped."""
+    from jobs.launching import launching
+    from jobs.run import run_steps
+
+    chosen = launching("embedded", None, allow)
+    run_steps(recipe, overrides or [], last="finetune", dry_run=dry_run, alone=True, launching=chosen)
 
 
 @app.command()

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from jobs.cli import app
 from jobs.launch_command import show_command
 from jobs.launching import Launching, launching
 from jobs.pretrain import gzip_bits_per_byte, model_directory, pretraining_job
@@ -98,3 +100,10 @@ def test_a_dataset_that_nobody_compared_with_gzip_can_be_trained_on(tmp_path: Pa
     assert gzip_bits_per_byte(str(tokens)) is None
     tokens, _ = write_token_dataset(tmp_path / "ours", baselines={"validation_gzip9_bits_per_byte": 2.5})
     assert gzip_bits_per_byte(str(tokens)) == 2.5
+
+
+def test_a_finetuning_too_may_be_continued_with_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Launching] = []
+    monkeypatch.setattr("jobs.run.run_steps", lambda *_, launching, **__: told.append(launching))
+    assert CliRunner().invoke(app, ["finetune", "recipe.yaml", "--allow", "lr, schedule"]).exit_code == 0
+    assert told == [Launching("embedded", None, ("lr", "schedule"))]
