@@ -106,10 +106,13 @@ class ForkedRun:
         """What the events of a kind said in the last start."""
         return [event.get("message", "") for event in self.events if event["event"] == kind]
 
+    def lines(self) -> list[dict[str, Any]]:
+        """What was written down of steps and validations."""
+        return [json.loads(line) for line in (self.directory / "metrics.jsonl").read_text().splitlines()]
+
     def measured(self) -> list[tuple[Any, ...]]:
-        """Steps and validations as they were written down, without times."""
-        lines = [json.loads(line) for line in (self.directory / "metrics.jsonl").read_text().splitlines()]
-        return [tuple(line.get(name) for name in MEASURED) for line in lines]
+        """The same without what is of speed."""
+        return [tuple(line.get(name) for name in MEASURED) for line in self.lines()]
 
     def losses(self) -> dict[int, float]:
         """Step -> loss."""
