@@ -122,13 +122,14 @@ def initial_weight(declaration: ParameterDeclaration) -> Tensor:
 
 
 def batch_of(kind: str, step: int) -> Batch:
-    """The whole batch of a step."""
+    """The whole batch of a step; "full": every target counts, and no mask says so."""
     random = np.random.default_rng(step)
     inputs, targets = random.integers(0, VOCABULARY, size=(2, ROWS, TOKENS))
     mask = random.permuted(np.arange(TOKENS) < np.array(VALID[step % STEPS])[:, None], axis=1)
     segments = np.sort(random.integers(0, 3, inputs.shape, dtype=np.int32), axis=1) if kind == "documents" else None
     prefix = random.integers(0, 5, ROWS, dtype=np.int32) if kind == "prefix" else None
-    return part_of(Batch(inputs, targets, mask, segments, prefix), slice(0, RAMP[step] if kind == "ramp" else ROWS))
+    batch = Batch(inputs, targets, None if kind == "full" else mask, segments, prefix)
+    return part_of(batch, slice(0, RAMP[step] if kind == "ramp" else ROWS))
 
 
 def part_of(batch: Batch, rows: slice) -> Batch:
@@ -208,9 +209,9 @@ def _reference(model: str, data: str, z_loss: float, kind: str) -> Curve:
         return build_optimizer(weights, declarations, MATRIX_OPTIMIZERS[kind])
 
     initial = {item.name: initial_weight(item) for item in declarations}
-    batches = [batch_of(data, step) for step in range(STEPS)]
+    steps = [(batch_of(data, step), rate) for step, rate in enumerate(RATES)]
     optimizer_of = adamw if kind == "adamw" else matrix_optimizer
-    return train(initial, SHAPES[model], batches, RATES, CLIPPING, optimizer_of, z_loss)
+    return train(initial, SHAPES[model], steps, CLIPPING, optimizer_of, z_loss)
 
 
 def differences(case: Case, found: Trained) -> dict[str, float]:

@@ -13,7 +13,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "sizes": ((2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1), (2, 1, 2), (1, 2, 2), (2, 2, 2)),
     "zero": (0, 1, 2, 3),
     "model": ("tied", "untied", "tied modern", "banded"),
-    "data": ("ragged", "documents", "prefix", "ramp"),
+    "data": ("ragged", "full", "documents", "prefix", "ramp"),
     "parts": (1, 2),
     "sequence": (False, True),
     "checkpointing": ("none", "blocks"),

@@ -5,7 +5,7 @@ Weights are a dictionary by canonical name. In fp64, so that what differs is the
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,18 +39,17 @@ def linear(w: Weights, name: str, x: Tensor) -> Tensor:
 
 
 def attend(w: Weights, s: ModelShape, name: str, x: Tensor, places: Tensor, seen: Tensor) -> Tensor:
-    heads, groups, width = s.heads, s.key_value_heads, s.width // s.heads
-    q, k, v = linear(w, f"{name}.query_key_value", x).tensor_split([heads * width, (heads + groups) * width], -1)
+    width, group = s.width // s.heads, s.heads // s.key_value_heads
+    q, k, v = linear(w, f"{name}.query_key_value", x).tensor_split([s.width, s.width + s.width // group], -1)
     q, k, v = (part.unflatten(-1, (-1, width)).transpose(1, 2) for part in (q, k, v))  # type: ignore[no-untyped-call]
     if s.qk_norm:  # of each head, without the mean
         q, k = (part / (part.square().mean(-1, keepdim=True) + s.norm_epsilon).sqrt() for part in (q, k))
         q, k = q * w[f"{name}.query_norm.weight"], k * w[f"{name}.key_norm.weight"]
     if s.positions == "rope":  # features i and i + width / 2 are the parts of a complex number that is turned
-        angles = places[:, None, :, None] * s.rope_theta ** -(torch.arange(0.0, 1, 2 / width).double())
-        turn = torch.polar(torch.ones_like(angles), angles)
+        turn = (1j * places[:, None, :, None] * s.rope_theta ** -torch.arange(0.0, 1, 2 / width).double()).exp()
         turned = [torch.complex(*part.chunk(2, -1)) * turn for part in (q, k)]
         q, k = (torch.cat([part.real, part.imag], -1) for part in turned)
-    k, v = (part.repeat_interleave(heads // groups, 1) for part in (k, v))
+    k, v = (part.repeat_interleave(group, 1) for part in (k, v))
     logits = (q @ k.transpose(2, 3) / math.sqrt(width)).masked_fill(~seen[:, None], -math.inf)
     return linear(w, f"{name}.output", (logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
 
@@ -84,22 +83,21 @@ def token_losses(w: Weights, s: ModelShape, batch: Batch, z_loss: float = 0.0) -
         x = x + linear(w, f"{at}.feed_forward.down", y)
     logits = norm(w, s, "final_norm", x) @ w.get("output.weight", w["token_embedding.weight"]).T
     total = logits.exp().sum(-1).log()
-    losses = total - logits.gather(-1, torch.from_numpy(batch.targets)[..., None])[..., 0] + z_loss * total**2
-    return losses * torch.from_numpy(batch.mask)
+    chosen = logits.gather(-1, torch.from_numpy(batch.targets)[..., None])[..., 0]
+    return (total - chosen + z_loss * total**2) * (1 if batch.mask is None else torch.from_numpy(batch.mask))
 
 
 def train(
     initial: Weights,
     shape: ModelShape,
-    batches: Sequence[Batch],
-    rates: Sequence[float],
+    steps: Iterable[tuple[Batch, float]],
     clipping: float,
     optimizer_of: Callable[[dict[str, Any]], torch.optim.Optimizer],
     z_loss: float = 0.0,
 ) -> Curve:
     w = {name: torch.nn.Parameter(value.double()) for name, value in initial.items()}
     optimizer, curve = optimizer_of(w), Curve()
-    for batch, rate in zip(batches, rates, strict=True):
+    for batch, rate in steps:
         optimizer.zero_grad()
         loss = token_losses(w, shape, batch, z_loss).sum() / batch.valid_tokens
         loss.backward()  # type: ignore[no-untyped-call]

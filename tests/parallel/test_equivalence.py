@@ -14,6 +14,7 @@ from tests.parallel.cases import (
     CLIPPING,
     LIMITS,
     MATRIX_OPTIMIZERS,
+    ROWS,
     Case,
     Trained,
     differences,
@@ -25,6 +26,7 @@ from tests.parallel.cases import (
 )
 from tests.parallel.launcher import run_ranks
 from tests.parallel.pairs import case_of, pairs_of, pairwise, possible_pairs
+from trainer.parallel.layout import Layout
 
 SIZES = ((1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2), (2, 2, 1), (2, 1, 2), (1, 2, 2), (2, 2, 2))
 """(copies, tensor ranks, stages)"""
@@ -39,8 +41,10 @@ MORE = [
     Case("deep", layout_of(2, 1, 4, zero=0, parts=4)),
     Case("tied", layout_of(1, 4, 1, parts=2, sequence=True)),
     Case("untied gpt2", layout_of(4, 2, 1, zero=3)),
+    Case("tied", Layout(2, 1, 1, 2, ROWS, 3)),
+    Case("untied", Layout(1, 2, 2, 1, ROWS, 3)),
 ]
-"""More stages, tensor ranks and copies than two."""
+"""More stages, tensor ranks and copies than two; micro-batches of different sizes."""
 MATRICES = [
     Case(model, layout_of(*sizes, zero, 2, sequence=sequence), options=(("optimizer", optimizer),))
     for optimizer in MATRIX_OPTIMIZERS.values()
