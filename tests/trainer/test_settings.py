@@ -92,6 +92,10 @@ def test_an_optimizer_is_chosen_by_its_kind_and_reads_back_from_a_job(kind: str)
 def test_without_a_kind_it_is_adamw_and_finetuning_has_a_lower_rate_without_decay() -> None:
     assert PretrainSettings.model_validate({"optimizer": {"lr": 0.5}}).optimizer == AdamWSettings(lr=0.5)
     assert FinetuneSettings().optimizer == AdamWSettings(lr=3e-4, weight_decay=0.0)
+    one_key = FinetuneSettings.model_validate({"optimizer": {"betas": [0.9, 0.99]}}).optimizer
+    assert one_key == AdamWSettings(lr=3e-4, weight_decay=0.0, betas=(0.9, 0.99)), "it changes nothing else"
+    given = FinetuneSettings.model_validate({"optimizer": {"kind": "muon", "weight_decay": 0.2}}).optimizer
+    assert (given.kind, given.lr, given.weight_decay) == ("muon", 3e-4, 0.2)
 
 
 @pytest.mark.parametrize(
