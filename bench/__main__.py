@@ -1,7 +1,7 @@
 """All benchmarks, one after the other: `python -m bench [--peer NAME ...]`.
 
 Writes docs/benchmarks.md, exits with 1 when a goal is not met. With a folder of real data (`bench.harness.DATA`) they
-read from it; without, each makes do with what every machine has, or is left out. Some 35 minutes on two idle cores,
+read from it; without, each makes do with what every machine has, or is left out. Some 45 minutes on two idle cores,
 most of it the peers.
 """
 
@@ -39,6 +39,7 @@ BENCHES: dict[str, tuple[str, ...]] = {
     "perplexity": ("kenlm",),
     "pii": ("presidio",),
     "reader": (),
+    "resume": (),
     "substring": (),
     "tokens": ("datatrove",),
     "train": ("hugging-face", "litgpt"),
