@@ -47,7 +47,7 @@ def write_task(folder: Path, style: str) -> None:
     from trainer.optim.groups import decay_groups
 
     write_drawn_tokens(folder / "tokens", VOCAB_SIZE, CONTEXT, {"train": STEPS * ROWS, "validation": 4})
-    job = job_of(folder, style, "fp32", folder / "unused")
+    job = job_of(folder, style, "fp32", folder / "unused", STEPS)
     inputs = open_inputs(job)
     order = inputs.order()
     batches = [inputs.data.train.batch(order.sample_ids(step)) for step in range(inputs.steps)]
