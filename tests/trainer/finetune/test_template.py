@@ -69,5 +69,5 @@ def test_trained_tokens_are_those_of_the_assistant(conversation: list[Message]) 
 
 
 def test_a_tokenizer_without_the_special_tokens_is_refused() -> None:
-    with pytest.raises(UserError, match=r"no <\|endoftext\|>"):
+    with pytest.raises(UserError, match=r"no token <\|endoftext\|>"):
         ChatTemplate(Tokenizer(models.BPE()))
