@@ -25,7 +25,7 @@ import numpy.typing as npt
 from bench.harness import Claim
 from pipeline.errors import UserError
 from trainer.data.order import SampleOrder
-from trainer.schedule import learning_rate
+from trainer.optim.schedule import learning_rate
 from trainer.settings import (
     AdafactorSettings,
     AdamWSettings,

@@ -1,8 +1,8 @@
 """Training on one GPU: tokens/s and model FLOPs utilisation of `python -m bench.train --device cuda`.
 
 The whole way of `gptmill pretrain`, on drawn tokens, bf16, with and without torch.compile. The table says of each run
-the model, the sequence, the batch and how it is taken in pieces; the formula is that of `trainer/flops.py`. The goal is
-on the faster of the two runs of a model.
+the model, the sequence, the batch and how it is taken in pieces; the formula is that of `trainer/estimate/flops.py`.
+The goal is on the faster of the two runs of a model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ STEPS = 12
 WARM_UP_STEPS = 4
 """Compiling, and finding out which kernels are fast, are in the first."""
 LEAST_UTILISATION = 0.40
-FORMULA = "MFU = (6 N + 12 x layers x heads x head width x sequence) x tokens/s / peak FLOP/s: trainer/flops.py"
+FORMULA = (
+    "MFU = (6 N + 12 x layers x heads x head width x sequence) x tokens/s / peak FLOP/s: trainer/estimate/flops.py"
+)
 
 
 @dataclass(frozen=True)

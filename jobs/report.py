@@ -29,7 +29,7 @@ from pipeline.report.funnel import Corpus, read_corpus
 from pipeline.report.quarantine import QuarantineSummary, read_quarantine
 from pipeline.stage import add_examples
 from pipeline.tokenizer.load import REPORT_FILE
-from trainer.report import Curve, TrainingSummary, summarise_training
+from trainer.logging.report import Curve, TrainingSummary, summarise_training
 
 REPORT = "report.html"
 _LANGUAGES = 12

@@ -13,7 +13,7 @@ from jobs.recipe import LoadedRecipe, Recipe
 from jobs.recipe_lines import Problem
 from pipeline.errors import SettingError
 from trainer.devices import count_cores, count_gpus, gpu_name, has_fast_bfloat16
-from trainer.flops import DEVICES, Device, find_device
+from trainer.estimate.flops import DEVICES, Device, find_device
 from trainer.parallel.compatibility import LayoutRefused
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.rendezvous import Launcher, adopt, in_environment

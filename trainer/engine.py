@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from trainer.data.batch import Batch
 from trainer.deepspeed_config import deepspeed_config, deepspeed_stage
-from trainer.loss_scale import LossScale, LossScaleState
 from trainer.model.declaration import ParameterDeclaration, declare_parameters, parameter_count
 from trainer.model.gpt import GPT
 from trainer.optim.build import build_optimizer
 from trainer.optim.kinds import state_declaration
+from trainer.optim.loss_scale import LossScale, LossScaleState
 from trainer.optim.state import make_state, set_steps
 from trainer.optim.whole_parameters import WholeParameterOptimizer
 from trainer.parallel.gradient import Gathering, Norms

@@ -22,15 +22,15 @@ from trainer.checkpoint.save import Progress, open_writer, state_of
 from trainer.data_cursor import DataCursor
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs
-from trainer.journal import Journal
+from trainer.logging.journal import Journal
+from trainer.logging.norms import NormsOfStep
 from trainer.logging.profile import StepProfiler
-from trainer.norms import NormsOfStep
+from trainer.logging.step_log import Step, StepLog
+from trainer.optim.schedule import learning_rate
 from trainer.ranks import Ranks
 from trainer.samples import Sampler
-from trainer.schedule import learning_rate
 from trainer.seeds import seed_of
 from trainer.stability import Decision, SpikeGuard
-from trainer.step_log import Step, StepLog
 from trainer.validation import Validation, validate
 from trainer.watch.heartbeat import SILENT, Heartbeat
 from trainer.watch.signals import StopRequest

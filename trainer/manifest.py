@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from trainer.identity import Inputs
-from trainer.journal import EVENTS, METRICS, SAMPLES
+from trainer.logging.journal import EVENTS, METRICS, SAMPLES
 from trainer.logging.loggers import WRITTEN_BY_LOGGERS
 
 MANIFEST = "manifest.json"

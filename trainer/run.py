@@ -11,7 +11,7 @@ from trainer.devices import count_cores
 from trainer.engine import InitialWeights, TrainingEngine
 from trainer.export.weights import weights_of, write_model
 from trainer.identity import Inputs
-from trainer.journal import Journal
+from trainer.logging.journal import Journal
 from trainer.logging.loggers import make_loggers
 from trainer.loop import TrainingLoop
 from trainer.manifest import MANIFEST, MODEL

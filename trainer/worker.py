@@ -23,7 +23,7 @@ from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import BAD_USAGE, DONE, ERROR_PREFIX, FAILED, INTERRUPTED
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
-from trainer.journal import Journal
+from trainer.logging.journal import Journal
 from trainer.manifest import finished_manifest
 from trainer.out_of_memory import explain_memory, is_out_of_memory
 from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience, processes_here

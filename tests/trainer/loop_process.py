@@ -20,13 +20,13 @@ from trainer.data.batch import Batch
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
-from trainer.journal import Journal
+from trainer.logging.journal import Journal
 from trainer.loop import TrainingLoop
 from trainer.model.init import initial_value
+from trainer.optim.schedule import learning_rate
 from trainer.parallel.layout import Layout
 from trainer.precision import Precision
 from trainer.ranks import Ranks
-from trainer.schedule import learning_rate
 from trainer.settings import ModelSettings, PretrainSettings
 from trainer.watch.heartbeat import Heartbeat
 from trainer.watch.signals import StopRequest

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from trainer.batch_ramp import BatchRamp
 from trainer.data.mixture import MixtureOrder, MixturePlan, Share
 from trainer.data.order import SampleOrder
+from trainer.optim.schedule import learning_rate
 from trainer.parallel.layout import Layout
-from trainer.schedule import learning_rate
 from trainer.settings import BatchRampSettings, PretrainSettings, ScheduleSettings
 
 ramps = st.builds(

@@ -13,8 +13,8 @@ from tests.trainer.ragged import SHAPES as ENGINE_SHAPES
 from tests.trainer.saved_tensors import kept_bytes
 from trainer.estimate import Estimate, estimate_training
 from trainer.estimate.activations import activation_bytes, mask_bytes
+from trainer.estimate.flops import find_device
 from trainer.estimate.training import smaller_settings
-from trainer.flops import find_device
 from trainer.model.declaration import declare_parameters, parameter_count
 from trainer.optim.build import build_optimizer
 from trainer.optim.ownership import owners_of

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from trainer.deepspeed_config import LARGEST_BUCKET
+from trainer.estimate.flops import Device, TokenFlops, flops_per_token
 from trainer.estimate.memory import (
     FLOAT,
     USABLE,
@@ -17,7 +18,6 @@ from trainer.estimate.memory import (
     stage_declarations,
     stage_memory,
 )
-from trainer.flops import Device, TokenFlops, flops_per_token
 from trainer.model.declaration import ParameterDeclaration, declare_parameters
 from trainer.parallel.layout import Layout
 from trainer.parallel.stages import balance, counted_costs

@@ -21,11 +21,11 @@ from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import DONE, FAILED
 from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
-from trainer.journal import Journal
 from trainer.launch.family import Family, Members, OnEvent
 from trainer.launch.process import Place, Report, TrainingProcess
 from trainer.launch.requests import StopSignals
 from trainer.launch.supervisor import supervise
+from trainer.logging.journal import Journal
 from trainer.manifest import finished_manifest, put_aside_superseded, read_manifest
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.watch.heartbeat import HEARTBEATS, furthest_step

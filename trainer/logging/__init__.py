@@ -1,1 +1,1 @@
-"""Where a run is told of beside its own files: TensorBoard, Weights & Biases, profiler traces."""
+"""What a run tells of itself: figures of a step, the journal, TensorBoard, Weights & Biases, traces, curves."""

@@ -86,7 +86,7 @@ class TrainingSettings(Settings):
     """Steps between lines of metrics.jsonl and step events."""
     device_teraflops: float | None = Field(default=None, gt=0.0)
     """Peak of one device in 10^12 FLOP/s at this run's precision, for MFU. None: that of the GPU's name in
-    trainer/flops.py; on a CPU MFU is then left out."""
+    trainer/estimate/flops.py; on a CPU MFU is then left out."""
     norms_every: int = Field(default=0, ge=0)
     """Steps between lines with the norms of weights, gradients and updates by layer. 0: never."""
     tensorboard: bool = False

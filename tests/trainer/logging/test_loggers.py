@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pipeline.errors import UserError
-from trainer.journal import Journal
 from trainer.logging.flat_line import flatten
+from trainer.logging.journal import Journal
 from trainer.logging.loggers import make_loggers
 from trainer.settings import PretrainSettings
 

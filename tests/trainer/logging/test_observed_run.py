@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.datasets import VOCAB, write_token_dataset
-from trainer.flops import flops_per_token
+from trainer.estimate.flops import flops_per_token
 from trainer.job import TrainingJob
 from trainer.launch import launch
 from trainer.manifest import put_aside_superseded

@@ -1,7 +1,7 @@
 """Loss, speed, utilisation and memory between two logged steps.
 
-Time for anything but steps (validation, samples, saving) is left out. MFU is the formula of `trainer.flops`; it is
-given where the peak of the device is known: by `device_teraflops`, or by the name of the GPU.
+Time for anything but steps (validation, samples, saving) is left out. MFU is the formula of `trainer.estimate.flops`;
+it is given where the peak of the device is known: by `device_teraflops`, or by the name of the GPU.
 """
 
 import resource
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from trainer.flops import find_device, flops_per_token, model_flops_utilisation
+from trainer.estimate.flops import find_device, flops_per_token, model_flops_utilisation
 from trainer.settings import ModelShape
 
 

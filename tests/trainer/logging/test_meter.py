@@ -6,9 +6,9 @@ import psutil
 import pytest
 import torch
 
-from trainer import meter as module
-from trainer.flops import flops_per_token
-from trainer.meter import Meter, meter_of, peak_memory
+from trainer.estimate.flops import flops_per_token
+from trainer.logging import meter as module
+from trainer.logging.meter import Meter, meter_of, peak_memory
 from trainer.settings import ModelSettings
 
 SHAPE = ModelSettings(layers=2, width=32, heads=2).shaped(vocab_size=64, context_length=16)

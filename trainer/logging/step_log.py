@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from trainer.checkpoint.save import Progress
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs
-from trainer.journal import Journal
-from trainer.meter import meter_of, peak_memory
-from trainer.norms import LayerNorms
+from trainer.logging.journal import Journal
+from trainer.logging.meter import meter_of, peak_memory
+from trainer.logging.norms import LayerNorms
 from trainer.ranks import Ranks
 from trainer.stability import Decision
 

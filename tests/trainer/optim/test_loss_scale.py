@@ -1,6 +1,6 @@
 """The loss scale of fp16."""
 
-from trainer.loss_scale import LARGEST_SCALE, LossScale
+from trainer.optim.loss_scale import LARGEST_SCALE, LossScale
 from trainer.settings.precision import LossScaleSettings
 
 

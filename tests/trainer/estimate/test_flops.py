@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainer.flops import find_device, flops_per_token, model_flops_utilisation
+from trainer.estimate.flops import find_device, flops_per_token, model_flops_utilisation
 from trainer.model.gpt import loss_sum
 from trainer.model.init import build_model
 from trainer.model.presets import PRESETS

@@ -5,7 +5,7 @@ import json
 import math
 from pathlib import Path
 
-from trainer.journal import Journal
+from trainer.logging.journal import Journal
 
 
 def lines(path: Path) -> list[dict[str, object]]:

@@ -9,7 +9,7 @@ import torch
 from tests.parallel.launcher import run_ranks
 from tests.trainer.engine_process import Case, gradient_of_step, layout_of, make_engine
 from tests.trainer.ragged import rate_of
-from trainer.norms import NormsOfStep, layer_of
+from trainer.logging.norms import NormsOfStep, layer_of
 from trainer.ranks import Ranks
 
 CASES = [

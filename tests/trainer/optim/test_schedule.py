@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.schedule import learning_rate
+from trainer.optim.schedule import learning_rate
 from trainer.settings import ScheduleSettings
 
 DOWN = ("cosine", "wsd", "linear")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import UserError
-from trainer.report import CURVE_POINTS, SAMPLES, summarise_training
+from trainer.logging.report import CURVE_POINTS, SAMPLES, summarise_training
 
 
 def write_metrics(directory: Path, lines: list[dict[str, Any]], ending: str = "") -> None:
@@ -105,7 +105,7 @@ def test_figures_are_the_numbers_and_words_of_the_manifest(tmp_path: Path) -> No
 
 
 def test_torch_is_not_loaded() -> None:
-    code = "import sys, trainer.report; print('torch' in sys.modules)"
-    root = Path(__file__).parents[2]
+    code = "import sys, trainer.logging.report; print('torch' in sys.modules)"
+    root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "False"
