@@ -2,9 +2,9 @@
 
 bf16 and fp16 here mean autocast: matrix products in that type; weights, gradients, norms, softmax and loss in fp32.
 fp16 needs a loss scale too (`trainer.optim.loss_scale`), bfloat16 has the range of fp32. Measured by hand with
-7 M parameters on one core with avx512_bf16: bf16 gives 1.5 times the tokens/s of fp32; DeepSpeed's own bf16 mode (bfloat16 weights
-with fp32 copies) reached 0.88 of plain autocast's speed on such a core. A CPU without bfloat16 instructions emulates
-them, slower than fp32; fp16 on a CPU is for tests.
+7 M parameters on one core with avx512_bf16: bf16 gives 1.5 times the tokens/s of fp32; DeepSpeed's own bf16 mode
+(bfloat16 weights with fp32 copies) reached 0.88 of plain autocast's speed on such a core. A CPU without bfloat16
+instructions emulates them, slower than fp32; fp16 on a CPU is for tests.
 """
 
 from typing import Literal

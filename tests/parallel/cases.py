@@ -1,7 +1,7 @@
 """The proofs' cases: models, ragged batches, layouts, one training of each through the engine, and the comparison.
 
-A difference is relative: max |a - b| / max |b| of a tensor. Single values that are nearly zero have no digits to
-compare (where only a rounding error is left of a sum, any two orders of it differ), a tensor as a whole has.
+A difference is relative: |a - b| / |b| of a tensor, in the Euclidean norm. Single values that are nearly zero have no
+digits to compare (where only a rounding error is left of a sum, any two orders of it differ), a tensor as a whole has.
 
 The initial weights are those of the run's own rule, but larger, and with norms and biases that are not all alike:
 cutting equal values wrongly would not be seen. Larger still, and attention's sums would cancel so far that one plain
@@ -245,8 +245,8 @@ def apart(found: Weights, wanted: Weights) -> dict[str, float]:
 
 
 def relative(found: Tensor, wanted: Tensor) -> float:
-    """max |a - b| / max |b|; a difference that is no number is infinite."""
-    difference = (found.double() - wanted.double()).abs().max() / wanted.double().abs().max()
+    """|a - b| / |b| in the Euclidean norm; a difference that is no number is infinite."""
+    difference = (found.double() - wanted.double()).norm() / wanted.double().norm()
     return difference.nan_to_num(nan=float("inf")).item()
 
 
