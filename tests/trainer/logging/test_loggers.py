@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +27,14 @@ def journal_of(directory: Path, **settings: object) -> Journal:
     return journal
 
 
-def write_a_run(directory: Path, **settings: object) -> None:
-    """Three steps, of which the last is done again after a restart."""
+def write_a_run(directory: Path, pause: float = 0.0, **settings: object) -> None:
+    """Three steps, of which the last is done again after a restart, so many seconds later."""
     journal = journal_of(directory, **settings)
     for step, loss in ((1, 4.0), (2, 3.0), (3, 9.0)):
         journal.step(step=step, loss=loss, mfu=None)
     journal.validation(step=2, validation_loss=3.5, by_source={"news": {"loss": 3.25}})
     journal.close()
+    time.sleep(pause)
     journal = journal_of(directory, **settings)
     journal.rewind(2)
     journal.step(step=3, loss=2.0)
@@ -60,7 +62,8 @@ def test_tensorboard_shows_the_figures_and_forgets_steps_that_were_done_again(tm
 
 def test_weights_and_biases_offline_keeps_one_run_over_restarts(tmp_path: Path) -> None:
     pytest.importorskip("wandb")
-    write_a_run(tmp_path / "pretrain", wandb={"project": "test", "mode": "offline"})
+    # W&B names the folder of a start by the second.
+    write_a_run(tmp_path / "pretrain", pause=1.1, wandb={"project": "test", "mode": "offline"})
     identifier = (tmp_path / "pretrain" / "wandb_id").read_text()
     written = sorted((tmp_path / "pretrain" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert {path.name for path in written} == {f"run-{identifier}.wandb"}
