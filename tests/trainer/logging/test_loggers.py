@@ -2,8 +2,8 @@
 
 import io
 import struct
-import time
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
