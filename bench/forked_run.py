@@ -172,7 +172,8 @@ class _ForkedProcess(TrainingProcess):
         for end in (tell, watched, told, alive):
             end.close()
         self._child = _Child(process, stdin, stdout)  # type: ignore[assignment]
-        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        # No SimpleQueue: CPython 3.11's waits for ever when a signal arrives just as its timeout ends.
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader = None
         if place.rank == 0:
             self._reader = threading.Thread(target=self._read_events, args=(stdout,), daemon=True)

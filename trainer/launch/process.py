@@ -96,7 +96,8 @@ class TrainingProcess:
                 stderr=log,
                 start_new_session=True,
             )
-        self._events: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        # No SimpleQueue: CPython 3.11's waits for ever when a signal arrives just as its timeout ends.
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._reader: threading.Thread | None = None
         if self._child.stdout is not None:
             self._reader = threading.Thread(target=self._read_events, args=(self._child.stdout,), daemon=True)
