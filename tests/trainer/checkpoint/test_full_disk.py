@@ -71,5 +71,5 @@ def test_the_last_checkpoint_stays_valid_and_the_run_goes_on_when_there_is_space
         writer.save(pieces, {"step": 2})
     (small_disk / "other data").unlink()
     writer.save(pieces, {"step": 2})
-    writer.finish()
+    writer.settle()
     assert choose_checkpoint(checkpoints, Alone(), _fail) == checkpoints / "step_00000002"
