@@ -14,8 +14,6 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -23,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.drawn_tokens import write_drawn_tokens
+from bench.fork_environment import environment_of_forks, lent
 from bench.planned_faults import Planned, rows_of_steps
 from trainer.exit_codes import FAILED
 from trainer.job import TrainingJob
@@ -36,14 +35,7 @@ UNDISTURBED = Planned()
 CONTEXT, VOCAB, TRAIN_ROWS = 16, 61, 62
 """Of the data: 62 rows, so that with batches of 8 an epoch ends within a step."""
 PRELOAD = ["bench.forked_imports"]
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "DS_ACCELERATOR": "cpu",
-    "TORCHINDUCTOR_COMPILE_THREADS": "1",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-    "PYTHONWARNINGS": "ignore",
-}
-"""Of the process that others are forked from."""
+ENVIRONMENT = environment_of_forks("cpu")
 MEASURED = (
     "step",
     "loss",
@@ -166,7 +158,7 @@ class _ForkedProcess(TrainingProcess):
         watched, alive = context.Pipe(duplex=False)
         work = (job_file, place.variables(), planned, tell, watched, self._log)
         process = context.Process(target=_be_process, args=work, daemon=True)
-        with _environment():
+        with lent(ENVIRONMENT):
             process.start()
         stdin, stdout = os.fdopen(os.dup(alive.fileno()), "wb"), os.fdopen(os.dup(told.fileno()), "rb")
         for end in (tell, watched, told, alive):
@@ -206,15 +198,3 @@ def _be_process(
     finally:
         sys.stderr.flush()
         os._exit(code)
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """The first fork starts the process that all are forked from, which takes this process's environment."""
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

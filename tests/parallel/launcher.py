@@ -15,8 +15,7 @@ import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
@@ -24,16 +23,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from bench.fork_environment import environment_of_forks, lent
 from trainer.devices import count_gpus
 
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "DS_ACCELERATOR": "cuda" if count_gpus() else "cpu",
-    "TORCHINDUCTOR_COMPILE_THREADS": "1",
-    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # looking for GPUs must not start CUDA before the fork
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-    "PYTHONWARNINGS": "ignore",
-}
+ENVIRONMENT = environment_of_forks("cuda" if count_gpus() else "cpu")
 """Of the process that ranks are forked from."""
 
 
@@ -61,7 +54,7 @@ def run_ranks(world: int, function: Callable[..., Any], *args: Any, timeout: flo
                 process = context.Process(
                     target=_be_rank, args=(rank, world, work, meeting_place, timeout, there), daemon=True
                 )
-                with _environment():
+                with lent(ENVIRONMENT):
                     process.start()
                 there.close()
                 running.append(_Rank(rank, process, here, Path(meeting_place) / f"stack{rank}"))
@@ -154,15 +147,3 @@ def _compute(rank: int, world: int, work: bytes, meeting_place: str, timeout: fl
     )
     function, args = pickle.loads(work)
     return function(Ranks(rank, world, device), *args)
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """The first rank's start starts the process that all are forked from, which takes this process's environment."""
-    before = dict(os.environ)
-    os.environ.update(ENVIRONMENT)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

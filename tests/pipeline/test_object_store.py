@@ -28,33 +28,18 @@ from pipeline.tokenizer.settings import TokenizerSettings
 from pipeline.tokenizer.train import train_tokenizer
 from pipeline.tokens.settings import TokensSettings
 from pipeline.tokens.write import write_tokens
+from tests.s3_server import s3_bucket
 
-moto_server = pytest.importorskip("moto.server")
+pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
 
-BUCKET = "gptmill-test"
 WORDS = ["mill", "grain", "stone", "water", "wheel", "flour", "sack", "miller", "stream", "bread", "oven", "field"]
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """URL of an empty bucket, reachable from this process and from those it starts."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        # Read by fsspec when it is imported: by the workers; here it is there already.
-        environment.setenv("FSSPEC_S3_ENDPOINT_URL", f"http://{host}:{port}")
-        environment.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://{host}:{port}"})
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        environment.delenv("AWS_PROFILE", raising=False)
-        store = fsspec.filesystem("s3", skip_instance_cache=True)
-        store.mkdir(BUCKET)
-        yield f"s3://{BUCKET}"
-    store.clear_instance_cache()
-    server.stop()
+    with s3_bucket("gptmill-test") as url:
+        yield url
 
 
 def documents(shard: int) -> bytes:

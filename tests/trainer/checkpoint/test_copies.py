@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import fsspec
 import pytest
 
 from pipeline import storage
 from pipeline.errors import UserError
+from tests.s3_server import s3_bucket
 from tests.trainer.checkpoint.alone import Alone
 from tests.trainer.checkpoint.synthetic import Cut, declarations_of, full_state, write_checkpoint
 from trainer.checkpoint import copies as copying
@@ -20,23 +20,8 @@ from trainer.checkpoint.writer import CheckpointWriter
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    """URL of an empty bucket on an S3-compatible server in this process."""
-    moto_server = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setitem(fsspec.config.conf, "s3", {"endpoint_url": f"http://{host}:{port}"})
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        environment.delenv("AWS_PROFILE", raising=False)
-        store = fsspec.filesystem("s3", skip_instance_cache=True)
-        store.mkdir("checkpoints")
-        yield "s3://checkpoints"
-    store.clear_instance_cache()
-    server.stop()
+    with s3_bucket("checkpoints") as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
