@@ -28,6 +28,8 @@ from trainer.devices import count_gpus
 
 ENVIRONMENT = environment_of_forks("cuda" if count_gpus() else "cpu")
 """Of the process that ranks are forked from."""
+SETTLE_SECONDS = 1.0
+"""How long a failure may wait for the one that caused it."""
 
 
 class RankFailure(AssertionError):
@@ -80,25 +82,28 @@ def _gather(running: list[_Rank], timeout: float) -> list[Any]:
     end = time.monotonic() + timeout
     waiting = {item.connection: item for item in running}
     results: dict[int, Any] = {}
+    failures: list[tuple[float, str]] = []
     while waiting:
-        ready = wait(list(waiting), max(0.0, end - time.monotonic()))
+        ready = wait(list(waiting), SETTLE_SECONDS if failures else max(0.0, end - time.monotonic()))
         if not ready:
-            raise RankFailure(_where_they_stand(list(waiting.values()), timeout))
-        failures = []
+            break
         for connection in ready:
             item = waiting.pop(connection)  # type: ignore[call-overload]
             try:
                 succeeded, moment, value = pickle.loads(item.connection.recv_bytes())
             except EOFError:
                 item.process.join(5)
-                succeeded, moment, value = False, time.monotonic(), f"ended with exit code {item.process.exitcode}"
+                # It could not say when; the others fail because it is gone.
+                succeeded, moment, value = False, 0.0, f"ended with exit code {item.process.exitcode}"
             if succeeded:
                 results[item.number] = value
             else:
                 failures.append((moment, f"rank {item.number}: {value}"))
-        if failures:
-            # A rank that fails leaves the others' messages without an answer: the first to fail is the cause.
-            raise RankFailure(min(failures)[1])
+    if failures:
+        # A rank that fails leaves the others' messages without an answer: the first to fail is the cause.
+        raise RankFailure(min(failures)[1])
+    if waiting:
+        raise RankFailure(_where_they_stand(list(waiting.values()), timeout))
     return [results[rank] for rank in range(len(running))]
 
 
