@@ -61,6 +61,8 @@ class WandbLogger:
     def close(self, failed: bool) -> None:
         """See `MetricLogger.close`."""
         self._run.finish(exit_code=int(failed))
+        # Offline, `finish` returns before W&B's service process has written the last lines; its end is waited for.
+        self._wandb.teardown(exit_code=int(failed))
 
 
 def _identifier(directory: Path) -> str:
