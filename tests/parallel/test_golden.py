@@ -1,7 +1,10 @@
 """20 steps of every style: the same bits in two runs on one machine, and the committed curve on any.
 
-Another CPU or library may add up in another order, so the committed numbers are compared to 1e-6, growing tenfold
-over the run, in which differences feed on themselves.
+Another CPU or library may add up in another order, so the committed losses are compared to 1e-6, growing tenfold
+over the run, in which differences feed on themselves. The norms of gradients are compared to 1e-5: Adam's first steps
+have the same size however small a gradient is, and where it is all but zero (gains of q/k norms) its last digit decides
+a whole step. With the parts of attention's gradient joined in another order the first norm of the style `windowed` was
+5e-9 off, the second 1.3e-6, the worst 5.6e-6; all losses stayed within 5e-7.
 """
 
 import json
@@ -24,11 +27,13 @@ def test_two_runs_agree_bit_for_bit(found: tuple[Curves, Curves]) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("quantity", ["losses", "norms"])
-def test_the_curve_is_the_committed_one(style: str, quantity: str, found: tuple[Curves, Curves]) -> None:
+@pytest.mark.parametrize(("quantity", "tolerance"), [("losses", 1e-6), ("norms", 1e-5)])
+def test_the_curve_is_the_committed_one(
+    style: str, quantity: str, tolerance: float, found: tuple[Curves, Curves]
+) -> None:
     committed = [float.fromhex(value) for value in json.loads(FILE.read_text())[style][quantity]]
     assert len(committed) == STEPS
     assert quantity == "norms" or committed[-1] < committed[0] - 0.5, "a model that learns nothing proves little"
     now = [float.fromhex(value) for value in found[0][style][quantity]]
     for step, (one, two) in enumerate(zip(now, committed, strict=True)):
-        assert one == pytest.approx(two, rel=1e-6 * 10 ** (step / STEPS)), step
+        assert one == pytest.approx(two, rel=tolerance * 10 ** (step / STEPS)), step

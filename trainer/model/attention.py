@@ -8,7 +8,6 @@ Shapes: B sequences, T new tokens, S all tokens so far, D width, H heads, K head
 with tensor parallelism H and K are this process's.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -50,15 +49,14 @@ class Attention(nn.Module):
         """[B, T, D] -> [B, T, D]; with a cache the new tokens also see those it holds, and join them."""
         projected_BTE = self.query_key_value(x_BTD)
         batch, tokens, _ = projected_BTE.shape
-        projected_BNTW = projected_BTE.view(batch, tokens, -1, self.head_width).transpose(1, 2)
-        turned = self.heads + self.kv_heads
-        q_k_BNTW, v_BKTW = projected_BNTW[:, :turned], projected_BNTW[:, turned:]
+        projected_BTNW = projected_BTE.view(batch, tokens, -1, self.head_width)
+        # `split` rather than slices: backwards the parts are joined once, instead of each being added to zeros.
+        parts = projected_BTNW.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        q_BHTW, k_BKTW, v_BKTW = (part.transpose(1, 2) for part in parts)
         if self.has_head_norms:
-            normed = self.query_norm(q_k_BNTW[:, : self.heads]), self.key_norm(q_k_BNTW[:, self.heads :])
-            q_k_BNTW = torch.cat(normed, dim=1)
+            q_BHTW, k_BKTW = self.query_norm(q_BHTW), self.key_norm(k_BKTW)
         if inputs.rotation is not None:
-            q_k_BNTW = rotate(q_k_BNTW, *inputs.rotation)
-        q_BHTW, k_BKTW = q_k_BNTW[:, : self.heads], q_k_BNTW[:, self.heads :]
+            q_BHTW, k_BKTW = rotate(q_BHTW, *inputs.rotation), rotate(k_BKTW, *inputs.rotation)
         if cache is not None:
             k_BKTW, v_BKTW = cache.append(self.layer, k_BKTW, v_BKTW)
             k_BKTW, v_BKTW = k_BKTW.to(q_BHTW.dtype), v_BKTW.to(q_BHTW.dtype)

@@ -147,11 +147,16 @@ class _TokenLosses(torch.autograd.Function):
         result_NV = torch.empty_like(logits_NV)
         result_NV[:, len(own) :] = 0.0
         if len(own):
+            is_wide = result_NV.dtype == sums_N.dtype  # else softmax is computed in fp32 and rounded once
             for piece in _pieces(logits_NV):
-                part = logits_NV[piece, : len(own)] - sums_N[piece].unsqueeze(-1)
+                own_part = result_NV[piece, : len(own)]
+                part = torch.sub(
+                    logits_NV[piece, : len(own)], sums_N[piece].unsqueeze(-1), out=own_part if is_wide else None
+                )
                 part.exp_().mul_(softmax_N[piece].unsqueeze(-1))
                 part.scatter_add_(-1, column_N1[piece], subtracted_N1[piece])
-                result_NV[piece, : len(own)] = part
+                if not is_wide:
+                    own_part.copy_(part)
         return result_NV, None, None, None, None
 
 

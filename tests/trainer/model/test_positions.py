@@ -19,6 +19,25 @@ def test_rotated_queries_and_keys_depend_on_their_distance_only() -> None:
     torch.testing.assert_close(torch.stack(products), products[0].expand(3), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("tables", [(5, 8), (2, 1, 5, 8)], ids=["of all rows", "of each row"])
+def test_the_gradient_through_a_rotation_is_that_of_its_definition(tables: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    turn = torch.rand(*tables[:-1], 4, generator=generator, dtype=torch.float64) * 6
+    cosines = torch.cat([turn.cos(), turn.cos()], dim=-1)
+    sines = torch.cat([-turn.sin(), turn.sin()], dim=-1)
+    x_BNTW = torch.randn(2, 3, 5, 8, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: rotate(x, cosines, sines), x_BNTW)
+    first, second = x_BNTW.chunk(2, dim=-1)
+    turned = torch.complex(first, second) * torch.polar(torch.ones_like(turn), turn)
+    torch.testing.assert_close(rotate(x_BNTW, cosines, sines), torch.cat([turned.real, turned.imag], dim=-1))
+
+
+def test_half_precision_is_rotated_in_fp32_and_rounded_once() -> None:
+    cosines, sines = rotary_tables(8, 5, 10_000.0)
+    x = torch.randn(2, 3, 5, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert torch.equal(rotate(x, cosines, sines), rotate(x.float(), cosines, sines).bfloat16())
+
+
 def test_slopes_are_those_of_the_paper() -> None:
     assert alibi_slopes(8).tolist() == [2.0**-power for power in range(1, 9)]
     assert alibi_slopes(1).tolist() == [2.0**-8]
