@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def start_training(job: Job, training: TrainingJob, on_event: OnEvent) -> int:
     """Run a training job with the launcher of the command line; returns its exit code."""
     chosen = job.launching
+
+    def asked_before() -> bool:
+        return job.stop.pending
+
     if chosen.is_external:
         from trainer.launch.external import launch_external
 
@@ -25,10 +29,10 @@ def start_training(job: Job, training: TrainingJob, on_event: OnEvent) -> int:
         from jobs.cluster.ray_trainer import launch_on_ray
 
         ray, _ = job.engine.connect()
-        return launch_on_ray(ray, training, on_event)
+        return launch_on_ray(ray, training, on_event, asked_before)
     from trainer.launch import launch
 
-    return launch(training, on_event)
+    return launch(training, on_event, asked_before)
 
 
 def take_part(training: TrainingJob, chosen: Launching) -> None:

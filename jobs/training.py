@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 INTERRUPTED = 75
 HANG = 124
 TOLD = frozenset(
-    {"resume", "stop", "warning", "changed", "allowed", "restart", "gave_up", "skip", "rollback", "loss_scale"}
+    {
+        "resume",
+        "stopping",
+        "stop",
+        "stopped_at_once",
+        "warning",
+        "changed",
+        "allowed",
+        "restart",
+        "gave_up",
+        "skip",
+        "rollback",
+        "loss_scale",
+    }
 )
 """Events whose message is shown."""
 
@@ -51,12 +64,14 @@ def train(job: Job, training: TrainingJob) -> dict[str, Any]:
         failed(f"{training.kind} ended with exit code {code}: {course.error or 'see the lines above'}")
         end_now(code)
     if code == INTERRUPTED:
-        raise Interrupted(f"{training.kind} stopped and saved: the same command continues")
+        raise Interrupted(f"{training.kind} {course.end}")
     if code != 0:
         logs = storage.join(str(training.directory), "logs")
         raise TrainingFailed(
             f"{training.kind} failed (exit code {code}): {course.error or 'see the logs'}; logs in {logs}", code
         )
+    if course.asked_to_stop:  # in the last step: the steps of the recipe that follow are not begun
+        job.stop.pending = True
     manifest: dict[str, Any] = storage.read_json(storage.join(str(training.directory), "manifest.json"))
     return manifest
 
@@ -71,6 +86,10 @@ class Course:
         self._last_line = 0.0
         self.error = ""
         """What the trainer said went wrong."""
+        self.asked_to_stop = False
+        """Whether a signal asked for the end."""
+        self.end = "stopped before its first step: the same command starts it"
+        """How a run ended that was interrupted."""
 
     def show(self, event: dict[str, Any]) -> None:
         """One event of the trainer."""
@@ -89,7 +108,7 @@ class Course:
         elif kind == "sample":
             console.print(f"  [dim]{escape(str(event.get('prompt', '')))}[/dim]{escape(str(event.get('text', '')))}")
         elif kind in TOLD:
-            note(f"  {event.get('message') or event}")
+            self._tell(str(kind), event)
         elif kind == "error":
             self.error = str(event.get("message", event))
 
@@ -107,6 +126,14 @@ class Course:
         )
         self._bar.start()
         self._task = self._bar.add_task("", total=self._steps, completed=step, state="")
+
+    def _tell(self, kind: str, event: dict[str, Any]) -> None:
+        note(f"  {event.get('message') or event}")
+        self.asked_to_stop = self.asked_to_stop or kind == "stopping"
+        if kind == "stop":
+            self.end = "stopped and saved: the same command continues"
+        elif kind == "stopped_at_once":
+            self.end = "stopped without saving: the same command continues from the last checkpoint"
 
     def _step(self, event: dict[str, Any]) -> None:
         state = f"loss {event['loss']:.4f}, {event.get('tokens_per_second', 0):,.0f} tokens/s"

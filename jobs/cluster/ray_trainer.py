@@ -25,6 +25,7 @@ from trainer.job import TrainingJob
 from trainer.launch.embedded import free_port, launch_with
 from trainer.launch.family import OnEvent
 from trainer.launch.process import Place, Report, TrainingProcess
+from trainer.launch.requests import AskedBefore, nobody_asked
 from trainer.parallel.layout import Layout
 
 PLACEMENT_SECONDS = 120.0
@@ -33,7 +34,7 @@ REPORT_SECONDS = 0.5
 """How long the driver waits for the reports of all actors before it looks at what it has."""
 
 
-def launch_on_ray(ray: Any, job: TrainingJob, on_event: OnEvent) -> int:
+def launch_on_ray(ray: Any, job: TrainingJob, on_event: OnEvent, asked_before: AskedBefore = nobody_asked) -> int:
     """Run a job on a connected Ray; see `trainer.launch.launch`."""
     ensure_compiled(KERNELS)
     resources = ray.cluster_resources()
@@ -42,7 +43,7 @@ def launch_on_ray(ray: Any, job: TrainingJob, on_event: OnEvent) -> int:
     def start(job_file: Path, layout: Layout) -> RayProcesses:
         return start_actors(ray, job_file, layout, gpus, cores, job.settings.threads_per_process)
 
-    return launch_with(job, on_event, start, gpus=gpus, cores=cores)
+    return launch_with(job, on_event, start, gpus=gpus, cores=cores, asked_before=asked_before)
 
 
 def start_actors(ray: Any, job_file: Path, layout: Layout, gpus: int, cores: int, threads: int | None) -> RayProcesses:

@@ -23,7 +23,7 @@ from trainer.identity import Inputs, open_inputs
 from trainer.job import TrainingJob
 from trainer.launch.family import Family, Members, OnEvent
 from trainer.launch.process import Place, Report, TrainingProcess
-from trainer.launch.requests import StopSignals
+from trainer.launch.requests import AskedBefore, StopSignals, nobody_asked
 from trainer.launch.supervisor import supervise
 from trainer.logging.journal import Journal
 from trainer.manifest import finished_manifest, put_aside_superseded, read_manifest
@@ -36,18 +36,27 @@ Start = Callable[[Path, Layout], Members]
 """Starts the processes of a job file in a layout."""
 
 
-def launch(job: TrainingJob, on_event: OnEvent) -> int:
+def launch(job: TrainingJob, on_event: OnEvent, asked_before: AskedBefore = nobody_asked) -> int:
     """Run a job on this machine to its end and return its exit code: 0 done (or already done), 1 failed, 75
     interrupted and saved, 124 hang.
 
-    Every event of the first process is passed to `on_event`; a failure is the event "error" with a message. Raises
-    UserError before any process is started when data, settings or layout do not fit together.
+    Every event of the first process is passed to `on_event`; a failure is the event "error" with a message. Where
+    `asked_before` says that a signal came during the preparations, nothing is started. Raises UserError before any
+    process is started when data, settings or layout do not fit together.
     """
     ensure_compiled(KERNELS)  # once, not in each process
-    return launch_with(job, on_event, start_here, gpus=count_gpus(), cores=count_cores())
+    return launch_with(job, on_event, start_here, gpus=count_gpus(), cores=count_cores(), asked_before=asked_before)
 
 
-def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int, cores: int) -> int:
+def launch_with(
+    job: TrainingJob,
+    on_event: OnEvent,
+    start: Start,
+    *,
+    gpus: int,
+    cores: int,
+    asked_before: AskedBefore = nobody_asked,
+) -> int:
     """`launch` with another way to start processes, on so many devices."""
     tell = recorded(job, on_event)
     inputs = prepare(job, tell)
@@ -68,7 +77,7 @@ def launch_with(job: TrainingJob, on_event: OnEvent, start: Start, *, gpus: int,
     def step_reached() -> int:
         return furthest_step(job.directory / HEARTBEATS, layout.world)
 
-    return supervise(start_once, step_reached, job.settings.watch.restarts, tell)
+    return supervise(start_once, step_reached, job.settings.watch.restarts, tell, asked_before=asked_before)
 
 
 def recorded(job: TrainingJob, on_event: OnEvent) -> OnEvent:

@@ -69,10 +69,13 @@ class Family:
             for event in [event for report in reports for event in report.events]:
                 on_event(event)
             if self._signals.received > 1:
+                tell({"event": "stopped_at_once", "message": f"{self._signals.name}: stopped at once, without saving"})
                 return INTERRUPTED
             if self._signals.received and not forwarded:
                 forwarded = True
                 self._members.ask_to_stop()
+                promise = f"{self._signals.name}: finishing the step and saving, then stopping; once more stops at once"
+                on_event({"event": "stopping", "message": promise})
             codes = [report.code for report in reports]
             if any(report.lost for report in reports) or any(code not in (None, DONE, INTERRUPTED) for code in codes):
                 return self._fail(self._settled(reports, on_event), on_event, tell)

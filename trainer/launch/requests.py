@@ -2,10 +2,19 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 from trainer.watch.signals import SIGNALS
+
+AskedBefore = Callable[[], bool]
+"""Whether a stop was asked for before `StopSignals` listened: whoever prepared the run had the signals until then."""
+
+
+def nobody_asked() -> bool:
+    """No stop was asked for before."""
+    return False
 
 
 class StopSignals:
@@ -16,6 +25,8 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received = 0
+        self.name = ""
+        """Of the last one: SIGTERM."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
@@ -30,5 +41,6 @@ class StopSignals:
             signal.signal(number, handler)
         self._before = {}
 
-    def _receive(self, _: int, __: FrameType | None) -> None:
+    def _receive(self, number: int, _: FrameType | None) -> None:
+        self.name = signal.Signals(number).name
         self.received += 1

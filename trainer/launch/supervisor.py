@@ -8,9 +8,9 @@ at the same step would fail there for ever: it is given up, however many restart
 import time
 from collections.abc import Callable
 
-from trainer.exit_codes import FAILED, HANG
+from trainer.exit_codes import FAILED, HANG, INTERRUPTED
 from trainer.launch.family import OnEvent
-from trainer.launch.requests import StopSignals
+from trainer.launch.requests import AskedBefore, StopSignals, nobody_asked
 
 SAME_STEP = 3
 FIRST_WAIT_SECONDS = 1.0
@@ -24,14 +24,17 @@ def supervise(
     restarts: int,
     on_event: OnEvent,
     first_wait: float = FIRST_WAIT_SECONDS,
+    asked_before: AskedBefore = nobody_asked,
 ) -> int:
     """Call `start` until it ends well, is interrupted, or has failed too often; returns its last exit code.
 
-    `step_reached` says in which step the run was when it failed.
+    `step_reached` says in which step the run was when it failed. Nothing is started when a stop was asked for before.
     """
     failures_at: dict[int, int] = {}
     attempt = 0
     with StopSignals() as signals:
+        if asked_before():
+            return INTERRUPTED
         while True:
             code = start(signals)
             if code not in (FAILED, HANG) or signals.received:
