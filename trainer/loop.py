@@ -11,6 +11,7 @@ a step: its data is used up and the learning rate goes on, but no weight, no mom
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,7 +83,9 @@ class TrainingLoop:
         """
         self._resume()
         self.journal.rewind(self.progress.step)
-        steps, settings = self.inputs.steps, self.settings
+        # An interruption saves at once: what was due beside its last step is made up for here.
+        self._measure(done=self.ranks.from_first(self.journal.measured(self.progress.step)))
+        steps = self.inputs.steps
         self.log.pause()
         while self.progress.step < steps:
             step = self._step(self.progress.step)
@@ -97,10 +100,7 @@ class TrainingLoop:
                 asked = f"asked to stop{f' ({self.stop.reason})' if self.stop.reason else ''}"
                 self.journal.event("stop", step=done, message=f"{asked}: saved after step {done} of {steps}")
                 return Outcome(self.progress, None)
-            if _is_due(done, settings.validation_every) and done < steps:
-                self._validate(settings.validation_rows)
-            if _is_due(done, settings.sample_every):
-                self._write_samples()
+            self._measure()
             if self._save_is_due():
                 self._save()
             self.log.pause()
@@ -237,6 +237,14 @@ class TrainingLoop:
         self.cursor.close()
         self.profiler.finish()
         self._save()
+
+    def _measure(self, done: Collection[str] = ()) -> None:
+        """What is due after a step beside its own line, without what is done already."""
+        step, settings = self.progress.step, self.settings
+        if _is_due(step, settings.validation_every) and 0 < step < self.inputs.steps and "validation" not in done:
+            self._validate(settings.validation_rows)
+        if _is_due(step, settings.sample_every) and step > 0 and "samples" not in done:
+            self._write_samples()
 
     def _validate(self, limit: int | None) -> Validation:
         def beat() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bench.forked_run import ForkedRun
 from bench.planned_faults import Fault, Planned
 from tests.faults.forked import ROWS, assert_same_course, write_rows
-from trainer.exit_codes import DONE, INTERRUPTED
+from trainer.exit_codes import DONE, FAILED, INTERRUPTED
 
 STEPS = 40
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -31,6 +31,20 @@ def interruptions(world: int) -> list[Fault]:
         Fault(last, signal.SIGTERM, "update", step=27),
         Fault(0, signal.SIGTERM, "gradient", step=31),
     ]
+
+
+def test_what_is_due_at_the_step_of_an_interruption_is_made_up_for_once(tmp_path: Path) -> None:
+    settings = {"steps": 12, "checkpoint_every": 4, "validation_every": 4, "parallel": {"data": 2}}
+    tokens = write_rows(tmp_path)
+    whole, stopped = (ForkedRun(tmp_path / part, tokens, {}, settings) for part in ("whole", "stopped"))
+    assert whole.start() == DONE, whole.events
+    for fault, code in (
+        (Fault(1, signal.SIGTERM, "gradient", step=4), INTERRUPTED),
+        (Fault(0, signal.SIGKILL, "data", step=6), FAILED),  # after step 4 was made up for, before the next checkpoint
+    ):
+        assert stopped.start(Planned((fault,))) == code, stopped.events
+    assert stopped.start() == DONE, stopped.events
+    assert_same_course(stopped, whole)
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

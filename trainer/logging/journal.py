@@ -50,6 +50,17 @@ class Journal:
         for logger in self._loggers:
             logger.rewind(step)
 
+    def measured(self, step: int) -> list[str]:
+        """What the files have of a step beside its own line: "validation", "samples"; known to the first process."""
+        found: list[str] = []
+        if not self._active:
+            return found
+        if any("validation_loss" in line for line in _lines_of(self._directory / METRICS, step)):
+            found.append("validation")
+        if _lines_of(self._directory / SAMPLES, step):
+            found.append("samples")
+        return found
+
     def step(self, **measured: Any) -> None:
         """A logged training step."""
         self._measured("step", measured)
@@ -112,6 +123,11 @@ def _numbers(measured: dict[str, Any]) -> dict[str, Any]:
         for key, value in measured.items()
         if value is not None and not (isinstance(value, float) and not math.isfinite(value))
     }
+
+
+def _lines_of(path: Path, step: int) -> list[dict[str, Any]]:
+    lines = path.read_bytes().splitlines() if path.exists() else []  # as text, a line would also end at U+2028
+    return [line for line in map(json.loads, lines) if line["step"] == step]
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -33,6 +33,18 @@ def test_a_resume_forgets_the_steps_that_are_done_again_and_a_cut_off_last_line(
     assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [1, 2]
 
 
+def test_what_was_measured_at_a_step_is_known_to_the_next_start(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, None, active=True)
+    assert journal.measured(0) == []
+    journal.step(step=5, loss=1.0)
+    assert journal.measured(5) == [], "a step's own line is no validation"
+    journal.validation(step=5, validation_loss=1.0)
+    journal.sample(step=5, prompt="a", text=" b\u2028c")
+    journal.validation(step=10, validation_loss=1.0)
+    later = Journal(tmp_path, None, active=True)
+    assert (later.measured(5), later.measured(10)) == (["validation", "samples"], ["validation"])
+
+
 def test_other_processes_write_nothing(tmp_path: Path) -> None:
     journal = Journal(tmp_path, io.StringIO(), active=False)
     journal.step(step=1, loss=2.5)
