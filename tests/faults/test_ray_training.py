@@ -27,13 +27,13 @@ def processes_of(directory: Path) -> list[psutil.Process]:
 
 def test_a_killed_actor_is_named_and_the_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.settings |= {"steps": 10, "checkpoint_every": 3, "validation_every": 0, "parallel": {"data": 2}}
+    run.settings |= {"steps": 40, "checkpoint_every": 3, "validation_every": 0, "parallel": {"data": 2}}
     events: list[dict[str, Any]] = []
     seen: list[psutil.Process] = []
 
     def show(event: dict[str, Any]) -> None:
         events.append(event)
-        if event["event"] == "step" and event["step"] == 5 and not seen:
+        if event["event"] == "checkpoint" and not seen:
             seen.extend(processes_of(run.directory))
             os.kill(seen[1].ppid(), signal.SIGKILL)  # the actor that holds the second process
 
@@ -47,9 +47,9 @@ def test_a_killed_actor_is_named_and_the_run_goes_on_from_its_checkpoint(tmp_pat
         assert "the Ray actor of rank 1 on " in error
         assert "is gone" in error
         assert len(seen) == 2
-        psutil.wait_procs(seen, timeout=10)
+        psutil.wait_procs(seen, timeout=60)
         assert not [process for process in seen if process.is_running()], "no process is left of the first start"
         assert processes_of(run.directory) == []
-        assert json.loads((run.directory / "manifest.json").read_text())["steps"] == 10
+        assert json.loads((run.directory / "manifest.json").read_text())["steps"] == 40
         with pytest.raises(UserError, match=r"64 processes need 64 CPU, the Ray cluster has 2"):
-            launch_on_ray(ray, run.job(steps=11, parallel={"data": 64}, global_batch_tokens=64 * 16), show)
+            launch_on_ray(ray, run.job(steps=41, parallel={"data": 64}, global_batch_tokens=64 * 16), show)

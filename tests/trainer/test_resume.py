@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,9 +53,17 @@ class Run:
         )
 
     def start(
-        self, at_step: int | None = None, then: Callable[["Run"], object] = lambda _: None, **settings: Any
+        self,
+        at_step: int | None = None,
+        then: Callable[["Run"], object] = lambda _: None,
+        at: str = "step",
+        **settings: Any,
     ) -> int:
-        """Run until the end; once a step is reported do something to the processes. Returns the exit code."""
+        """Run until the end; returns the exit code.
+
+        Once an event of the kind `at` is reported of that step do something to the processes, which may be a few steps
+        further by then. A "checkpoint" is reported when it is complete: that may be long after its step.
+        """
         job = self.job(**settings)
         job_file = self.directory.parent / "test-job.json"
         job_file.write_text(job.model_dump_json())
@@ -65,7 +74,7 @@ class Run:
         for line in self.process.stdout:
             event = json.loads(line)
             self.events.append(event)
-            if event["event"] == "step" and event["step"] == at_step:
+            if event["event"] == at and event["step"] == at_step:
                 then(self)
         return self.process.wait(timeout=120)
 
@@ -130,7 +139,7 @@ def test_interrupted_and_killed_from_above_it_goes_on_bit_for_bit(tmp_path: Path
     told = run.messages("resume")[0]
     assert told.startswith(f"resumed after step {stopped} of {STEPS}; verified: 4 files (")
     assert f"{8 * stopped} samples and the hash of the next batch; {stopped} steps of the optimizer" in told
-    _, alive = psutil.wait_procs(orphans, timeout=10)
+    _, alive = psutil.wait_procs(orphans, timeout=60)
     assert len(orphans) == 2
     assert not alive
 
@@ -165,6 +174,11 @@ def test_a_loss_that_is_no_number_ends_the_run_naming_the_step(tmp_path: Path) -
     assert not (run.directory / "manifest.json").exists()
 
 
+def has_signal_waiting(process: int) -> bool:
+    (mask,) = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{process}/status").read_text(), re.MULTILINE)
+    return int(mask, 16) != 0
+
+
 def test_a_second_signal_ends_at_once_and_the_saved_steps_stay(tmp_path: Path) -> None:
     run = Run(tmp_path)
 
@@ -172,8 +186,9 @@ def test_a_second_signal_ends_at_once_and_the_saved_steps_stay(tmp_path: Path) -
         for child in run.children():
             child.suspend()  # as good as a hang: the first signal alone would wait
         interrupt(run)
-        time.sleep(0.5)
+        while not all(has_signal_waiting(child.pid) for child in run.children()):
+            time.sleep(0.05)
         interrupt(run)
 
-    assert run.start(at_step=12, then=interrupt_twice) == 75
+    assert run.start(at_step=10, then=interrupt_twice, at="checkpoint") == 75
     assert (run.directory / "checkpoints" / "step_00000010" / "COMPLETE").exists()

@@ -13,7 +13,9 @@ from pipeline.dedup.partitions import read_partition, read_partitions, write_par
 from pipeline.errors import UserError
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30, deadline=None
+)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1000))))
 def test_each_partition_holds_its_rows_in_their_order(tmp_path: Path, rows: list[tuple[int, int]]) -> None:
     url = str(tmp_path / "rows.arrow")

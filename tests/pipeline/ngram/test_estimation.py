@@ -48,7 +48,7 @@ def test_probabilities_are_those_of_the_formula(tmp_path: Path, order: int) -> N
         assert math.isclose(found, oracle.log10(segment), rel_tol=1e-6)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.lists(st.integers(3, 8), max_size=12), max_size=8),
     st.lists(st.integers(3, 8), max_size=4),
@@ -62,7 +62,7 @@ def test_probabilities_are_those_of_the_formula_for_any_text(
         assert math.isclose(model.score(*flat([segment]))[0][0], oracle.log10(segment), rel_tol=1e-6)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.lists(st.lists(st.integers(3, 7), max_size=10), max_size=8),
     st.lists(st.integers(3, 7), max_size=4),

@@ -42,7 +42,7 @@ def sorted_out(batches: list[list[Gram]], words: int, folder: Path, memory_bytes
 word = st.integers(0, 5) | st.integers(0, (1 << 21) - 1)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.integers(1, 6).flatmap(lambda words: st.lists(st.lists(st.tuples(*[word] * words), max_size=20), max_size=4)))
 def test_rows_come_out_by_their_last_words_with_their_counts(tmp_path: Path, batches: list[list[Gram]]) -> None:
     words = next((len(ngram) for batch in batches for ngram in batch), 1)

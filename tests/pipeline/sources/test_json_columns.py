@@ -47,7 +47,9 @@ def read_both_ways(path: Path, **fields: Any) -> list[tuple[list[dict[str, Any]]
     return results
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60
+)
 @given(
     lines=st.lists(plain_lines | st.sampled_from([PLAIN, *OTHERS]), max_size=8),
     block_bytes=st.sampled_from([1, 7, 40, 200, 1 << 20]),

@@ -1,5 +1,7 @@
 """Which process is blamed, and how a run ends, whatever runs its processes."""
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +15,7 @@ from trainer.launch.family import Family
 from trainer.launch.process import Report
 from trainer.launch.requests import StopSignals
 from trainer.settings.watch import WatchSettings
-from trainer.watch.heartbeat import HEARTBEATS, Heartbeat, write_beat
+from trainer.watch.heartbeat import HEARTBEATS, Heartbeat, beat_name, write_beat
 
 
 @dataclass
@@ -81,7 +83,10 @@ def test_the_cause_is_blamed_not_its_consequences(
     assert said in error["message"]
 
 
-def test_a_cause_that_is_seen_a_moment_later_is_still_the_cause(tmp_path: Path) -> None:
+def test_a_cause_that_is_seen_a_moment_later_is_still_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(family, "SETTLE_SECONDS", 60.0)  # the cause ends the waiting
     failed, killed = Report(1, last_lines="connection closed"), Report(-9)
     _, (error,) = wait(Told([[RUNS, RUNS], [failed, RUNS], [failed, RUNS], [failed, killed]]), tmp_path)
     assert error["rank"] == 1
@@ -112,6 +117,8 @@ def test_processes_that_write_no_heartbeat_any_more_are_a_hang_with_their_stacks
     directory.mkdir()
     for rank in (0, 1):
         write_beat(directory, Heartbeat(rank, watch).read())
+        an_hour_ago = time.time() - 3600
+        os.utime(directory / beat_name(rank), (an_hour_ago, an_hour_ago))
     members = Told([[RUNS, RUNS]])
     code, (error,) = wait(members, tmp_path, watch)
     assert code == HANG

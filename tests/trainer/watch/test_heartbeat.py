@@ -41,14 +41,20 @@ def test_each_phase_has_its_limit_and_the_first_step_belongs_to_the_start() -> N
     assert heartbeat.read().beats == 11
 
 
-def test_the_time_of_the_start_goes_on_through_the_first_step_and_then_each_phase_has_its_own() -> None:
+def test_the_time_of_the_start_goes_on_through_the_first_step_and_then_each_phase_has_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("trainer.watch.heartbeat.time.monotonic", lambda: now)
     heartbeat = Heartbeat(0, SETTINGS)
-    time.sleep(0.05)
+    now += 5.0
     heartbeat.enter("data", 0)
+    now += 1.0
     heartbeat.enter("gradient", 0)
-    assert heartbeat.read().seconds >= 0.05
+    assert heartbeat.read().seconds == 6.0
     heartbeat.enter("data", 1)
-    assert heartbeat.read().seconds < 0.05
+    now += 0.5
+    assert heartbeat.read().seconds == 0.5
 
 
 def test_beats_are_read_back_and_those_of_an_earlier_start_are_not(tmp_path: Path) -> None:
@@ -130,14 +136,15 @@ from trainer.watch.signals import StopRequest
 from trainer.watch.watchdog import Watchdog
 
 directory, rank, phase = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-settings = WatchSettings(start_minutes=1, step_minutes=0.02, save_minutes=1)
+settings = WatchSettings(start_minutes=5, step_minutes=0.05, save_minutes=5)
 stop = StopRequest()
 stop.listen()
 heartbeat = Heartbeat(rank, settings)
 Watchdog(directory, heartbeat, 2, settings, stop, time.time() + 0.3).start()
 heartbeat.enter("data", 0)
-heartbeat.enter("data", 1)
 print("ready", flush=True)
+sys.stdin.readline()
+heartbeat.enter("data", 1)
 if phase != "data":
     heartbeat.enter(phase, 1)
 
@@ -155,12 +162,19 @@ def test_hanging_processes_print_their_stacks_name_the_one_that_lags_and_end_wit
     children = [
         subprocess.Popen(
             [sys.executable, "-c", HANGING, str(tmp_path), str(rank), phase],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(tmp_path / f"log{rank}").open("wb"),
         )
         for rank, phase in enumerate(("gradient", "data"))
     ]
-    assert [child.wait(timeout=20) for child in children] == [124, 124]
+    # Both are there before the limit of a step begins to count.
+    assert [child.stdout.readline() for child in children if child.stdout] == [b"ready\n"] * 2
+    for child in reversed(children):
+        assert child.stdin is not None
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+    assert [child.wait(timeout=60) for child in children] == [124, 124]
     logs = [(tmp_path / f"log{rank}").read_text() for rank in (0, 1)]
     for log in logs:
         assert "in waits_for_ever" in log, "all processes print their stacks"
