@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from trainer.checkpoint.directory import list_checkpoints
 from trainer.identity import Inputs
 from trainer.logging.journal import EVENTS, METRICS, SAMPLES
 from trainer.logging.loggers import WRITTEN_BY_LOGGERS
 
 MANIFEST = "manifest.json"
 MODEL = "model"
+CHECKPOINTS = "checkpoints"
 _OF_A_FINISHED_RUN = (MODEL, METRICS, EVENTS, SAMPLES, *WRITTEN_BY_LOGGERS, MANIFEST)
 
 
@@ -43,11 +45,12 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
 
 
 def put_aside_superseded(inputs: Inputs) -> Path | None:
-    """Move a finished run of other settings or data to superseded/<fingerprint>, without its checkpoints.
+    """Move a finished run of other settings or data to superseded/<fingerprint>, with its last checkpoint alone.
 
-    Returns where it went, or None when there was none. An unfinished run is left alone: its checkpoints refuse to go
-    on with other settings. Where the job allows changes the finished run is to be continued: its checkpoints and curves
-    stay.
+    Returns where it went, or None when there was none. The checkpoint is that of the run as it was: put back, it can be
+    continued, also by somebody who did not mean to begin anew. An unfinished run is left alone: its checkpoints refuse
+    to go on with other settings. Where the job allows changes the finished run is to be continued: its checkpoints and
+    curves stay.
     """
     directory = inputs.job.directory
     manifest = read_manifest(directory)
@@ -60,7 +63,11 @@ def put_aside_superseded(inputs: Inputs) -> Path | None:
     if inputs.job.allow:
         names = (MODEL, MANIFEST)
     else:
-        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+        checkpoints = directory / CHECKPOINTS
+        if kept := list_checkpoints(checkpoints)[:1]:
+            (aside / CHECKPOINTS).mkdir()
+            kept[0].rename(aside / CHECKPOINTS / kept[0].name)
+        shutil.rmtree(checkpoints, ignore_errors=True)
     for name in names:  # the manifest goes last: an interrupted move is done again
         if (directory / name).exists():
             (directory / name).rename(aside / name)

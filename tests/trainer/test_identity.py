@@ -59,7 +59,8 @@ def _finish(run: Inputs) -> None:
     directory = run.job.directory
     (directory / "model").mkdir()
     (directory / "model" / "weights.safetensors").write_bytes(b"w")
-    (directory / "checkpoints" / "step_00000003").mkdir(parents=True)
+    for step in (2, 3):
+        (directory / "checkpoints" / f"step_{step:08}").mkdir(parents=True)
     (directory / "manifest.json").write_text(json.dumps({"fingerprint": run.fingerprint}))
 
 
@@ -73,6 +74,7 @@ def test_a_finished_run_of_other_settings_is_put_aside_and_its_own_is_left_alone
     assert (aside / "model" / "weights.safetensors").exists()
     assert finished_manifest(run) is None
     assert not (tmp_path / "pretrain" / "checkpoints").exists()
+    assert [path.name for path in (aside / "checkpoints").iterdir()] == ["step_00000003"], "what took longest to make"
 
 
 def test_weights_of_another_model_are_refused_naming_what_differs(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def compare_recipes(
     if harmless := [change for change in found if change.kind == "harmless"]:
         tell("changed", f"harmless changes of the recipe: {'; '.join(f'{item} ({item.meaning})' for item in harmless)}")
     if learned:
-        tell("allowed", f"from step {state['step'] + 1} on, as allowed: {'; '.join(str(item) for item in learned)}")
+        told = "; ".join(f"{item} ({item.meaning})" for item in learned)
+        tell("allowed", f"from step {state['step'] + 1} on, as allowed: {told}")
     return found
 
 

@@ -107,7 +107,12 @@ def prepare(job: TrainingJob, on_event: OnEvent) -> Inputs | None:
     if job.allow or read_manifest(job.directory) is None:
         _require_continuable(inputs)
     if (aside := put_aside_superseded(inputs)) is not None:
-        on_event({"event": "warning", "message": f"settings or data changed: the finished run is now in {aside}"})
+        kept = (
+            "the finished model is kept in"
+            if job.allow
+            else "training begins anew; the finished run and its last checkpoint are now in"
+        )
+        on_event({"event": "warning", "message": f"settings or data changed: {kept} {aside}"})
     return inputs
 
 
