@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pipeline.engine import Engine
 
 
+def nobody_waits() -> None:
+    """No other process waits for this one."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A run that this process holds."""
@@ -26,6 +30,8 @@ class Job:
     engine: Engine
     stop: StopRequest
     launching: Launching = HERE
+    let_others_go_on: Callable[[], None] = nobody_waits
+    """Tells the processes that wait for this one that all is there which they read."""
 
     @property
     def recipe(self) -> Recipe:
@@ -34,7 +40,9 @@ class Job:
 
 
 @contextmanager
-def open_job(loaded: LoadedRecipe, launching: Launching = HERE) -> Iterator[Job]:
+def open_job(
+    loaded: LoadedRecipe, launching: Launching = HERE, let_others_go_on: Callable[[], None] = nobody_waits
+) -> Iterator[Job]:
     """Lock the run directory, save the recipe, and have an engine ready; all is given back at the end."""
     from pipeline.engine import Engine
 
@@ -42,4 +50,4 @@ def open_job(loaded: LoadedRecipe, launching: Launching = HERE) -> Iterator[Job]
     with locked(run):
         run.save_recipe(loaded)
         with StopRequest() as stop, Engine(loaded.recipe.workers, ShardProgress(), stop) as engine:
-            yield Job(loaded, run, engine, stop, launching)
+            yield Job(loaded, run, engine, stop, launching, let_others_go_on)

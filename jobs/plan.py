@@ -16,7 +16,7 @@ from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
 from jobs.terminal import console, done, note, show_table, size
 from jobs.tokens import packing_of
-from jobs.training_plan import Target, plan_trainings, target_of
+from jobs.training_plan import Target, plan_trainings
 from pipeline import storage
 from pipeline.corpus import plan_passes, plan_slices
 from pipeline.dedup.keeping import KeepingStage
@@ -24,7 +24,6 @@ from pipeline.errors import UserError
 from pipeline.sources.content_size import content_bytes
 from trainer.data.mixed_rows import OWN, RunData, plan_run
 from trainer.data.token_dataset import find_dataset
-from trainer.parallel.layout import Layout
 
 _TRAINING_STEPS = ("pretrain", "finetune")
 _TRAINING_PACKAGES = ("torch", "deepspeed", "safetensors")
@@ -39,7 +38,7 @@ def check(loaded: LoadedRecipe, steps: Sequence[str], target: Target) -> None:
     """
     recipe = loaded.recipe
     named = [(stage.name, path) for stage in recipe.stages for path in stage.files()] if "corpus" in steps else []
-    if "finetune" in steps and recipe.finetune is not None and recipe.finetune.data is not None:
+    if "finetune" in steps and recipe.finetune and recipe.finetune.data and not target.is_elsewhere:
         named.append(("finetune.data", recipe.finetune.data))
     if absent := [f"{where}: {path} does not exist" for where, path in named if not storage.exists(path)]:
         raise RecipeError("\n".join(absent))
@@ -145,15 +144,6 @@ def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | No
             f"{asked.context_length}: run the tokens step again, or set it back"
         )
     return data
-
-
-def pretraining_plan(loaded: LoadedRecipe) -> Layout | None:
-    """The layout of pretraining on this machine; None when the recipe has none.
-
-    Raises:
-        RecipeError: all that does not go together.
-    """
-    return plan_trainings(loaded, ["pretrain"], target_of("embedded")).get("pretrain")
 
 
 def show_mixture(table: Sequence[dict[str, Any]]) -> None:

@@ -55,9 +55,6 @@ def pretraining_job(recipe: Recipe, run: RunDirectory, launching: Launching) -> 
     """
     settings = recipe.pretrain
     assert settings is not None
-    if launching.restarts is not None:
-        watch = settings.watch.model_copy(update={"restarts": launching.restarts})
-        settings = settings.model_copy(update={"watch": watch})
     return TrainingJob(
         kind="pretrain",
         directory=local_directory(run.pretrain),
@@ -65,7 +62,7 @@ def pretraining_job(recipe: Recipe, run: RunDirectory, launching: Launching) -> 
         tokenizer=Path(run.tokenizer) / "tokenizer.json",
         context_length=recipe.tokens.context_length if recipe.tokens else None,
         model=recipe.model,
-        settings=settings,
+        settings=launching.applied(settings),
         initial_weights=None if settings.init_from is None else model_directory(settings.init_from),
         seed=recipe.seed,
         allow=launching.allow,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from jobs.job import Job, open_job
+from jobs.job import Job, nobody_waits, open_job
 from jobs.launching import HERE, Launching
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError, load_recipe
 from jobs.terminal import done, duration, note, shown
@@ -62,16 +63,14 @@ def run_steps(
         show_plan(loaded, steps, target)
         return
     if launching.is_follower():
-        from jobs.pretrain import take_part_in_pretraining
-
-        take_part_in_pretraining(loaded.recipe, launching)
+        _take_part(loaded.recipe, last, launching)
         return
     _do(loaded, steps, launching)
 
 
 def _do(loaded: LoadedRecipe, steps: Sequence[str], launching: Launching) -> None:
     started = time.monotonic()
-    with open_job(loaded, launching) as job:
+    with _others_held(loaded.recipe, steps, launching) as go_on, open_job(loaded, launching, go_on) as job:
         for step in steps:
             if job.stop.pending:
                 raise Interrupted(f"stopped on request before {step}: the same command continues")
@@ -82,6 +81,29 @@ def _do(loaded: LoadedRecipe, steps: Sequence[str], launching: Launching) -> Non
         note(f"all steps done in {duration(time.monotonic() - started)}: {shown(job.run.url)}")
         if "finetune" in steps:
             done("try", f'gptmill generate {loaded.recipe.run} "your question"   or   gptmill chat {loaded.recipe.run}')
+
+
+def _take_part(recipe: Recipe, step: str, launching: Launching) -> None:
+    if step == "pretrain":
+        from jobs.pretrain import take_part_in_pretraining
+
+        take_part_in_pretraining(recipe, launching)
+        return
+    from jobs.finetune import take_part_in_finetuning
+
+    take_part_in_finetuning(recipe, launching)
+
+
+def _others_held(
+    recipe: Recipe, steps: Sequence[str], launching: Launching
+) -> AbstractContextManager[Callable[[], None]]:
+    """The other processes of a finetuning wait until the first one has made the conversations."""
+    if "finetune" not in steps or not launching.is_external:
+        return nullcontext(nobody_waits)
+    from trainer.launch.first import while_others_wait
+
+    assert recipe.finetune is not None
+    return while_others_wait(launching.launcher, recipe.finetune)
 
 
 def _step(name: str) -> Callable[[Job], None]:

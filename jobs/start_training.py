@@ -24,7 +24,7 @@ def start_training(job: Job, training: TrainingJob, on_event: OnEvent) -> int:
     if chosen.is_external:
         from trainer.launch.external import launch_external
 
-        return launch_external(training, on_event, chosen.launcher)
+        return launch_external(training, on_event, chosen.launcher, asked_before)
     if chosen.launcher == "ray":
         from jobs.cluster.ray_trainer import launch_on_ray
 
@@ -35,11 +35,14 @@ def start_training(job: Job, training: TrainingJob, on_event: OnEvent) -> int:
     return launch(training, on_event, asked_before)
 
 
-def take_part(training: TrainingJob, chosen: Launching) -> None:
-    """Be one of a job's processes, not the first; ends this process when it did not end well."""
+def take_part(training: TrainingJob, chosen: Launching, asked_before: bool = False) -> None:
+    """Be one of a job's processes, not the first; ends this process when it did not end well.
+
+    `asked_before`: whether a signal has asked for the end already.
+    """
     from trainer.launch.external import launch_external
 
-    code = launch_external(training, lambda _: None, chosen.launcher)
+    code = launch_external(training, lambda _: None, chosen.launcher, lambda: asked_before)
     if code != 0:
         end_now(code)
 

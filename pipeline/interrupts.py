@@ -1,4 +1,6 @@
-"""Stopping on request: the first SIGINT or SIGTERM asks for a clean stop, the second stops at once.
+"""Stopping on request: the first SIGINT, SIGTERM or SIGUSR1 asks for a clean stop, the second stops at once.
+
+SIGUSR1 is what schedulers are told to send some minutes before a job's end.
 
 A long loop looks at `StopRequest.pending` where it can stop without losing work. After the second signal
 `StoppedAtOnce` is raised wherever the program is, except inside `patiently`: foreign code that is interrupted in the
@@ -34,7 +36,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 

@@ -88,6 +88,14 @@ def first_host(nodes: str) -> str:
     return f"{prefix}{first}{suffix or ''}"
 
 
+def processes_started(environment: Mapping[str, str]) -> int:
+    """How many processes the launcher of this one has started; 1 when nobody did."""
+    launcher = launcher_of(environment)
+    if launcher == "embedded":
+        return 1
+    return int(environment["SLURM_STEP_NUM_TASKS" if launcher == "slurm" else "WORLD_SIZE"])
+
+
 def patience(settings: WatchSettings) -> timedelta:
     """How long messages may take: longer than the watchdog waits, which says more when it ends a run."""
     return timedelta(minutes=max(30.0, 5.0 + max(settings.start_minutes, settings.step_minutes, settings.save_minutes)))

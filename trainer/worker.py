@@ -27,6 +27,7 @@ from trainer.logging.journal import Journal
 from trainer.manifest import finished_manifest
 from trainer.out_of_memory import explain_memory, is_out_of_memory
 from trainer.rendezvous import adopt, in_environment, launcher_of, meet, patience, processes_here
+from trainer.settings import TrainingSettings
 from trainer.watch.heartbeat import Heartbeat
 from trainer.watch.parent import end_with_parent
 from trainer.watch.signals import StopRequest
@@ -82,10 +83,8 @@ def take_part(job: TrainingJob, events: IO[str], stop: StopRequest) -> int:
 def _train(inputs: Inputs, events: IO[str], stop: StopRequest, heartbeat: Heartbeat) -> int:
     if finished_manifest(inputs) is not None:
         return DONE  # All processes find that by themselves: the first one would not come to meet the others.
-    device_type = "cuda" if count_gpus() else "cpu"
-    threads = inputs.job.settings.threads_per_process or max(1, count_cores() // processes_here())
     ensure_compiled(KERNELS)
-    _prepare_libraries(threads, device_type)
+    threads = prepare_libraries(inputs.job.settings)
     import torch
 
     from trainer.ranks import join_ranks, leave_ranks
@@ -95,7 +94,7 @@ def _train(inputs: Inputs, events: IO[str], stop: StopRequest, heartbeat: Heartb
     timeout = patience(inputs.job.settings.watch)
     store, rank, world = meet(timeout)
     require_same(store, rank, world, description(inputs, world))
-    ranks = join_ranks("cuda" if device_type == "cuda" and torch.cuda.is_available() else "cpu", store, timeout)
+    ranks = join_ranks("cuda" if count_gpus() and torch.cuda.is_available() else "cpu", store, timeout)
     journal = Journal(inputs.job.directory, events, active=ranks.is_first)
     try:
         finished = run_job(inputs, ranks, journal, stop, heartbeat)
@@ -115,7 +114,9 @@ def _take_standard_output() -> IO[str]:
     return events
 
 
-def _prepare_libraries(threads: int, device_type: str) -> None:
+def prepare_libraries(settings: TrainingSettings) -> int:
+    """Set what torch and DeepSpeed read from the environment, before they are imported; returns the threads to use."""
+    threads = settings.threads_per_process or max(1, count_cores() // processes_here())
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
@@ -124,9 +125,10 @@ def _prepare_libraries(threads: int, device_type: str) -> None:
     if gpus := count_gpus():
         # Some launchers show each process its own GPU alone; then that is number 0, whatever the local rank.
         os.environ["LOCAL_RANK"] = str(int(os.environ["LOCAL_RANK"]) % gpus)
-    if device_type == "cpu":
+    else:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     warnings.filterwarnings("ignore", category=FutureWarning)  # DeepSpeed's use of older collectives, once a call
+    return threads
 
 
 if __name__ == "__main__":

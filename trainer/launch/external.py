@@ -16,14 +16,18 @@ from trainer.exit_codes import DONE
 from trainer.job import TrainingJob
 from trainer.launch.embedded import prepare, recorded, write_job
 from trainer.launch.family import OnEvent
+from trainer.launch.requests import AskedBefore, nobody_asked
 from trainer.rendezvous import Launcher, adopt, in_environment
 from trainer.watch.signals import SIGNALS, StopRequest
 from trainer.worker import take_part
 
 
-def launch_external(job: TrainingJob, on_event: OnEvent, launcher: Launcher) -> int:
+def launch_external(
+    job: TrainingJob, on_event: OnEvent, launcher: Launcher, asked_before: AskedBefore = nobody_asked
+) -> int:
     """Take part in a run to its end and return the exit code; `on_event` is called on the first process alone.
 
+    Where `asked_before` says that a signal came during the preparations, all processes save and end after one step.
     After another code than 0 the process must end by `os._exit`: the communication library would wait for its peers.
 
     Raises:
@@ -35,13 +39,15 @@ def launch_external(job: TrainingJob, on_event: OnEvent, launcher: Launcher) -> 
         if prepare(job, recorded(job, on_event)) is None:
             return DONE
         write_job(job)
-    with _listening() as stop, _lines_to(on_event) as events:
+    with listening() as stop, _lines_to(on_event) as events:
+        if asked_before():
+            stop.ask("a signal during the preparations")
         return take_part(job, events, stop)
 
 
 @contextmanager
-def _listening() -> Iterator[StopRequest]:
-    """Take over the signals, and give them back."""
+def listening() -> Iterator[StopRequest]:
+    """Take over the signals that ask for a stop, and give them back."""
     stop = StopRequest()
     before = {number: signal.getsignal(number) for number in SIGNALS}
     stop.listen()
