@@ -128,6 +128,8 @@ class Course:
         self._task = self._bar.add_task("", total=self._steps, completed=step, state="")
 
     def _tell(self, kind: str, event: dict[str, Any]) -> None:
+        if kind == "restart":
+            note(f"  {self.error}")
         note(f"  {event.get('message') or event}")
         self.asked_to_stop = self.asked_to_stop or kind == "stopping"
         if kind == "stop":

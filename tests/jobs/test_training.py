@@ -61,3 +61,13 @@ def test_a_stop_asked_for_in_the_last_step_keeps_the_next_part_of_the_recipe_fro
 def test_a_training_that_nobody_stopped_stops_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     job, _ = train_with(monkeypatch, tmp_path, [], 0)
     assert not job.stop.pending
+
+
+def test_why_a_run_failed_is_shown_before_it_is_started_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [{"event": "error", "message": "the loss is nan"}, {"event": "restart", "message": "restart 1 of 3"}]
+    train_with(monkeypatch, tmp_path, events, 0)
+    shown = capsys.readouterr()
+    said = shown.out + shown.err
+    assert 0 <= said.find("the loss is nan") < said.find("restart 1 of 3")

@@ -30,15 +30,21 @@ def choose_checkpoint(
     problem: str | None = None
     names: list[str] = []
     if ranks.is_first:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-        on_disk.remove_temporary(checkpoints)
         try:
-            if copies is not None and not on_disk.list_checkpoints(checkpoints):
+            checkpoints.mkdir(parents=True, exist_ok=True)
+            on_disk.remove_temporary(checkpoints)
+        except OSError as fault:
+            problem = f"{checkpoints} cannot hold checkpoints ({fault}): make it a folder that can be written"
+        try:
+            if problem is None and copies is not None and not on_disk.list_checkpoints(checkpoints):
                 fetched = fetch_newest(copies, checkpoints, warn)
                 if fetched is not None:
                     warn(f"{checkpoints} was empty: fetched {fetched.name} from {copies}")
         except Exception as fault:
-            problem = f"no checkpoint could be fetched from {copies} ({type(fault).__name__}: {fault})"
+            problem = (
+                f"no checkpoint could be fetched from {copies} ({type(fault).__name__}: {fault}): mend that, or remove "
+                "checkpoint_copy to start from the beginning"
+            )
         names = [
             path.name
             for path in on_disk.list_checkpoints(checkpoints)
@@ -46,7 +52,7 @@ def choose_checkpoint(
         ]
     problem, names = ranks.from_first((problem, names))
     if problem:
-        raise UserError(f"{problem}: mend that, or remove checkpoint_copy to start from the beginning")
+        raise UserError(problem)
     for name in names:
         found = [one for one in ranks.from_all(damage_of_share(checkpoints / name, ranks.rank, ranks.world)) if one]
         if not found:

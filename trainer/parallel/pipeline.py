@@ -255,7 +255,8 @@ def _build_module(shape: ModelShape, groups: ProcessGroups, run: _Run, bounds: S
     else:
         ends = [LayerSpec(kind, shape, tensor, run) for kind in (_EmbeddingLayer, _HeadLayer)]
     topology = PipeModelDataParallelTopology(layout.pipeline, layout.tensor, layout.data)
-    with redirect_stdout(StringIO()):  # it prints its layers
+    # It prints its layers, and sends the tied weights as if their gradient were to flow back through the message.
+    with redirect_stdout(StringIO()), torch.no_grad():
         return Stages([ends[0], *blocks, ends[1]], topology=topology)
 
 

@@ -140,6 +140,12 @@ def test_when_all_are_damaged_that_is_an_error_and_no_new_beginning(checkpoints:
         chosen(checkpoints)
 
 
+def test_a_place_that_cannot_hold_checkpoints_is_named_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(UserError, match=r"checkpoints cannot hold checkpoints \(.*File exists.*\): make it a folder"):
+        chosen(tmp_path / "checkpoints")
+
+
 def test_without_a_checkpoint_there_is_none_and_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".tmp-step_00000003-abc" / STATE_FOLDER).mkdir(parents=True)
     (tmp_path / ".tmp-latest-1-2").write_text("x")
