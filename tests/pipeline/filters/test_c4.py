@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.filters.c4 import C4
+from pipeline.kernels.compiled import ensure_compiled
 from pipeline.shard import documents_table
 from pipeline.stage import Position
 from tests.pipeline.filters.generated_texts import TEXTS, pieced_texts
@@ -105,8 +106,14 @@ def test_other_columns_and_the_schema_stay() -> None:
     assert C4().apply(table, Position(0, 0)).documents == table
 
 
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    ensure_compiled(C4.kernels)
+
+
 @pytest.mark.parametrize("unit", ["spam ", "a\n", "\n", "[1", "It is so. "])
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
+@pytest.mark.usefixtures("compiled")
 def test_ten_megabytes_of_the_same_are_judged(unit: str) -> None:
     judged(C4(), unit * (10_000_000 // len(unit)))
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.filters.fineweb import FineWeb
+from pipeline.kernels.compiled import ensure_compiled
 from pipeline.shard import documents_table
 from pipeline.stage import Position
 from tests.pipeline.filters.generated_texts import TEXTS, pieced_texts
@@ -83,8 +84,14 @@ def test_white_space_alone_passes_when_empty_documents_are_kept() -> None:
     assert rule_for("\n\n", empty=False) is None
 
 
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    ensure_compiled(FineWeb.kernels)
+
+
 @pytest.mark.parametrize("unit", ["spam ", "a\n", "\n", "中"])
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
+@pytest.mark.usefixtures("compiled")
 def test_ten_megabytes_of_the_same_are_judged(unit: str) -> None:
     judged(FineWeb(), unit * (10_000_000 // len(unit)))
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.filters.gopher_repetition import GopherRepetition
+from pipeline.kernels.compiled import ensure_compiled
 from pipeline.shard import documents_table
 from pipeline.stage import Position
 from tests.pipeline.filters.generated_texts import TEXTS, pieced_texts
@@ -100,8 +101,14 @@ def test_texts_with_nothing_to_repeat_pass(text: str) -> None:
     assert rule_for(text, duplicate_lines=None, empty=False) is None
 
 
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    ensure_compiled(GopherRepetition.kernels)
+
+
 @pytest.mark.parametrize("unit", ["spam ", "a\n", "ab", "\n"])
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
+@pytest.mark.usefixtures("compiled")
 def test_ten_megabytes_of_the_same_are_judged(unit: str) -> None:
     judged(GopherRepetition(duplicate_lines=None), unit * (10_000_000 // len(unit)))
 

