@@ -31,8 +31,9 @@ def test_the_cpu_time_of_a_busy_loop_is_found_to_a_tick() -> None:
 
 
 def test_memory_that_is_held_for_a_moment_is_seen_and_told_apart_from_files() -> None:
-    before = run("time.sleep(0.4)")
-    measured = run("held = b'x' * 60_000_000\ntime.sleep(0.4)\ndel held\ntime.sleep(0.2)")
+    # Held long enough to be seen by a meter that must wait for a core.
+    before = run("time.sleep(2)")
+    measured = run("held = b'x' * 60_000_000\ntime.sleep(2)\ndel held\ntime.sleep(0.2)")
     assert 55e6 < measured.peak_anonymous_bytes - before.peak_anonymous_bytes < 65e6
     assert measured.peak_anonymous_bytes < measured.peak_rss_bytes
 
@@ -44,7 +45,9 @@ def test_memory_that_is_held_for_a_moment_is_seen_and_told_apart_from_files() ->
         # A daemon: in a session of its own, its parent gone before it ends.
         "if not os.fork():\n os.setsid()\n if not os.fork(): burn(0.6)",
         # Its time never reaches the parent's account; Ray starts its workers so.
-        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif not os.fork(): burn(0.6)\nelse: time.sleep(0.9); burn(0.05)",
+        # The sleep lets the meter see it at the end: what is used after its last sample is lost.
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\nif not os.fork():\n burn(0.6)\n time.sleep(1)\nelse:\n"
+        " try: os.wait()\n except ChildProcessError: burn(0.05)",
     ],
     ids=["a child", "a daemon", "a child whose parent ignores SIGCHLD"],
 )

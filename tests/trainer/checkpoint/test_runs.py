@@ -21,7 +21,7 @@ from trainer.identity import open_inputs
 from trainer.job import TrainingJob
 from trainer.parallel.layout import Layout
 
-STEPS = 12
+STEPS = 40
 
 
 class Steady(Run):
