@@ -103,6 +103,14 @@ _DERIVED: dict[str, tuple[ChangeClass, str]] = {
 }
 """First part of a name in the identity -> its class, and what the change means."""
 
+_SEEN_AS = {
+    "global_batch_tokens": "rows_per_step",
+    "batch_size": "rows_per_step",
+    "epochs": "steps",
+    "tokens": "steps",
+}
+"""Key of the recipe -> the name in the identity that shows its effect; `--allow` takes either."""
+
 NOT_IN_IDENTITY = frozenset(HARMLESS) | REPRESENTED
 """Keys of the settings that are left out of a run's identity."""
 MOVING_THE_DATA = ("seed", "rows_per_step", "mixture", "settings.batch_ramp")
@@ -202,7 +210,7 @@ def require_allowed(found: Iterable[Change], allowed: Iterable[str], where: str)
 
 def is_allowed(name: str, words: Iterable[str]) -> bool:
     """Whether a name is meant by one of the words: `lr` by settings.optimizer.lr, `schedule` by all of schedule."""
-    return any(word == "all" or f".{word}." in f".{name}." for word in words)
+    return any(word == "all" or f".{_SEEN_AS.get(word, word)}." in f".{name}." for word in words)
 
 
 def short_name(name: str) -> str:
@@ -214,8 +222,9 @@ def short_name(name: str) -> str:
 
 
 def check_words(words: Iterable[str], names: Collection[str]) -> None:
-    """Raises SettingError for a word of `--allow` that is no part of any of the names of a run's identity."""
-    known = {part for name in names for part in _sections(name)}
+    """Raises SettingError for a word of `--allow` that is no part of any of the names of a run's identity, and no other
+    key of the settings: what is harmless may be named, too."""
+    known = {part for name in names for part in _sections(name)} | NOT_IN_IDENTITY
     for word in words:
         if word != "all" and word not in known:
             close = difflib.get_close_matches(word, sorted(part for part in known if "." not in part), 1)

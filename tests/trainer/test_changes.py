@@ -99,6 +99,25 @@ def test_a_word_means_whole_parts_of_a_name(name: str, word: str, allowed: bool)
     assert is_allowed(name, [word]) is allowed
 
 
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("global_batch_tokens", "rows_per_step"),
+        ("batch_size", "rows_per_step"),
+        ("tokens", "steps"),
+        ("epochs", "steps"),
+    ],
+)
+def test_a_key_of_the_recipe_allows_what_it_changes_in_the_run(tmp_path: Path, word: str, name: str) -> None:
+    check_words([word], inputs(tmp_path).identity)
+    assert is_allowed(name, [word])
+    assert not is_allowed("settings.optimizer.lr", [word])
+
+
+def test_what_needs_no_word_may_have_one(tmp_path: Path) -> None:
+    check_words(["micro_batch_size", "zero", "checkpoint_every"], inputs(tmp_path).identity)
+
+
 def test_a_word_that_names_nothing_is_refused_with_a_suggestion(tmp_path: Path) -> None:
     names = inputs(tmp_path).identity
     check_words(["lr", "schedule", "all", "steps", "optimizer.lr"], names)
