@@ -262,7 +262,7 @@ MUTATIONS = (
     Mutation(
         "norms' gradients not summed over tokens",
         SEQUENCE,
-        ("gradient",),
+        ("gradient of norms",),
         lambda: [(trainer.model.norms, "shared_weight", _the_same)],
     ),
     Mutation(

@@ -41,8 +41,8 @@ LEARNERS = [
 ]
 OVERFLOWING = [Case("untied", layout, precision="fp16") for layout in LAYOUTS]
 BANDS = {
-    "bf16": {"loss": 2e-3, "gradient": 0.05, "norm": 0.01, "weight": 0.02},
-    "fp16": {"loss": 2e-4, "gradient": 5e-3, "norm": 5e-4, "weight": 3e-3},
+    "bf16": {"loss": 2e-3, "gradient": 0.05, "gradient of norms": 0.05, "norm": 0.01, "weight": 0.02},
+    "fp16": {"loss": 2e-4, "gradient": 5e-3, "gradient of norms": 5e-3, "norm": 5e-4, "weight": 3e-3},
 }
 """About thrice what is seen; bfloat16 has 8 bits of precision, half precision 11."""
 SCALE = 2.0**36
