@@ -61,7 +61,7 @@ def start_actors(ray: Any, job_file: Path, layout: Layout, gpus: int, cores: int
         if (there := ray.cluster_resources().get(name, 0)) < amount * world:
             raise UserError(
                 f"{world} processes need {amount * world:g} {name}, the Ray cluster has {there:g}: lower "
-                "pretrain.parallel.data or threads_per_process, or add machines"
+                "parallel.data or threads_per_process in the recipe, or add machines"
             )
     group = placement_group([share] * world, strategy="PACK")
     try:

@@ -1,7 +1,9 @@
 """Finetuning under torchrun and srun: the first process makes the conversations, the others wait for its word."""
 
 import json
+import signal
 import sys
+import time
 from pathlib import Path
 
 from tests.faults.finetuning import command, write_conversations, write_run
@@ -44,3 +46,18 @@ def test_tasks_of_srun_end_together_when_the_conversations_are_bad_and_train_whe
     assert [task.returncode for task in tasks] == [0, 0], outputs
     assert steps_measured(finetune) == [1]
     assert rows_encoded(finetune) == 30
+
+
+def test_a_signal_while_conversations_are_made_ends_all_tasks_as_interrupted(tmp_path: Path) -> None:
+    finetune = write_run(tmp_path)
+    write_conversations(tmp_path, 20_000)
+    long = command("finetune.steps=100000")
+    tasks = srun(tmp_path, 103, long, long)
+    while not (finetune.parent / "instructions").exists():
+        assert tasks[0].poll() is None, tasks[0].communicate()
+        time.sleep(0.02)
+    for task in tasks:
+        task.send_signal(signal.SIGUSR1)
+    outputs = [task.communicate(timeout=120)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [75, 75], outputs
+    assert "the same command continues" in outputs[0]
