@@ -84,7 +84,8 @@ class TrainingLoop:
         self._resume()
         self.journal.rewind(self.progress.step)
         # An interruption saves at once: what was due beside its last step is made up for here.
-        self._measure(done=self.ranks.from_first(self.journal.measured(self.progress.step)))
+        if not self._measure(done=self.ranks.from_first(self.journal.measured(self.progress.step))):
+            return self._stopped()
         steps = self.inputs.steps
         self.log.pause()
         while self.progress.step < steps:
@@ -94,19 +95,16 @@ class TrainingLoop:
                 continue
             self._count(step)
             done = self.progress.step
-            if step.stops and done < steps:
-                self._end_steps()
-                self.saves.close()
-                asked = f"asked to stop{f' ({self.stop.reason})' if self.stop.reason else ''}"
-                self.journal.event("stop", step=done, message=f"{asked}: saved after step {done} of {steps}")
-                return Outcome(self.progress, None)
-            self._measure()
+            if (step.stops and done < steps) or not self._measure():
+                return self._stopped()
             if self._save_is_due():
                 self._save()
             self.log.pause()
         self._end_steps()
         self.saves.finish()
         validation = self._validate(None)
+        if validation is None:
+            return self._stopped()
         self.heartbeat.enter("save", steps)
         self.saves.close()
         return Outcome(self.progress, validation)
@@ -238,20 +236,38 @@ class TrainingLoop:
         self.profiler.finish()
         self._save()
 
-    def _measure(self, done: Collection[str] = ()) -> None:
-        """What is due after a step beside its own line, without what is done already."""
+    def _stopped(self) -> Outcome:
+        """Save, if that was not done, and say so."""
+        self._end_steps()
+        self.saves.close()
+        done, steps = self.progress.step, self.inputs.steps
+        asked = f"asked to stop{f' ({self.stop.reason})' if self.stop.reason else ''}"
+        left = "; the last validation is left to do" if done == steps else ""
+        self.journal.event("stop", step=done, message=f"{asked}: saved after step {done} of {steps}{left}")
+        return Outcome(self.progress, None)
+
+    def _measure(self, done: Collection[str] = ()) -> bool:
+        """What is due after a step beside its own line, without what is done already; False when asked to stop."""
         step, settings = self.progress.step, self.settings
-        if _is_due(step, settings.validation_every) and 0 < step < self.inputs.steps and "validation" not in done:
-            self._validate(settings.validation_rows)
+        is_between = 0 < step < self.inputs.steps and "validation" not in done
+        if is_between and _is_due(step, settings.validation_every) and self._validate(settings.validation_rows) is None:
+            return False
         if _is_due(step, settings.sample_every) and step > 0 and "samples" not in done:
             self._write_samples()
+        return True
 
-    def _validate(self, limit: int | None) -> Validation:
+    def _validate(self, limit: int | None) -> Validation | None:
+        """Measure the first `limit` rows, or all; None when the run was asked to stop meanwhile."""
+
         def beat() -> None:
             self.heartbeat.enter("validation", self.progress.step)
 
-        found = validate(self.engine, self.ranks, self.data.validation, limit, beat)
-        self.journal.validation(step=self.progress.step, **found.as_line())
+        def asked_to_stop() -> bool:
+            return self.ranks.sum([float(self.stop.asked)])[0] > 0
+
+        found = validate(self.engine, self.ranks, self.data.validation, limit, beat, asked_to_stop)
+        if found is not None:
+            self.journal.validation(step=self.progress.step, **found.as_line())
         return found
 
     def _write_samples(self) -> None:

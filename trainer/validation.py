@@ -66,10 +66,12 @@ def validate(
     source: RowSource,
     limit: int | None = None,
     beat: Callable[[], None] = lambda: None,
-) -> Validation:
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Validation | None:
     """Measure the first `limit` rows (None: all), shared among the copies; every process must call it.
 
-    `beat` is called before each batch, for whoever watches that it goes on.
+    `beat` is called before each batch, for whoever watches that it goes on. `asked_to_stop` is called after each batch
+    but the last and must say the same on all processes; None is returned when it says yes.
     """
     rows = source.rows if limit is None else min(limit, source.rows)
     layout, parts = engine.layout, source.text_parts
@@ -77,6 +79,8 @@ def validate(
     counts = layout.is_counted(ranks.rank)
     sums = np.zeros((2, 1 + len(parts)))  # losses and targets; of all, then of each part
     for start in range(0, rows, size * layout.data):
+        if start and asked_to_stop():
+            return None
         beat()
         chosen = np.arange(start + copy * size, min(start + (copy + 1) * size, rows), dtype=np.int64)
         batch = source.batch(chosen) if len(chosen) else _nothing(source)

@@ -47,6 +47,23 @@ def test_what_is_due_at_the_step_of_an_interruption_is_made_up_for_once(tmp_path
     assert_same_course(stopped, whole)
 
 
+def test_a_validation_is_interrupted_too_and_done_at_the_next_start(tmp_path: Path) -> None:
+    settings = {"steps": 8, "checkpoint_every": 8, "validation_every": 4, "parallel": {"data": 2}}
+    settings["micro_batch_size"] = 1  # several batches in a validation
+    tokens = write_rows(tmp_path)
+    whole, stopped = (ForkedRun(tmp_path / part, tokens, {}, settings) for part in ("whole", "stopped"))
+    assert whole.start() == DONE, whole.events
+    for step, said in ((4, "saved after step 4 of 8"), (8, "saved after step 8 of 8; the last validation is left")):
+        for _ in range(2):  # while it is due for the first time, and while it is made up for
+            fault = Fault(1, signal.SIGTERM, "validation", step=step + 1)
+            assert stopped.start(Planned((fault,))) == INTERRUPTED, stopped.events
+            assert said in stopped.messages("stop")[0]
+        measured_at = [line["step"] for line in stopped.lines() if "validation_loss" in line]
+        assert measured_at == ([] if step == 4 else [4])
+    assert stopped.start() == DONE, stopped.events
+    assert_same_course(stopped, whole)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_an_interrupted_run_is_the_one_that_was_never_stopped(tmp_path: Path, name: str) -> None:
     tokens = write_rows(tmp_path)

@@ -48,12 +48,20 @@ def validated(source: Any, layout: Layout, limit: int | None = None) -> list[Val
         validate(engine, one, source, limit)  # type: ignore[arg-type]
     assert len({engine.batches for engine in engines}) == 1
     total = np.sum([one.given for one in ranks], axis=0).tolist()
-    return [validate(engine, OneOfMany(rank, total), source, limit) for rank, engine in enumerate(engines)]  # type: ignore[arg-type]
+    found = [validate(engine, OneOfMany(rank, total), source, limit) for rank, engine in enumerate(engines)]  # type: ignore[arg-type]
+    return [one for one in found if one is not None]
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> TokenRows:
     return validation_rows(tmp_path, SOURCES, ends=ENDS, validation_rows=11)
+
+
+def test_a_validation_ends_early_when_asked_to_but_not_after_its_last_batch(rows: TokenRows) -> None:
+    engine, asked = EngineThatKnows(Layout(1, 1, 1, 1, 8, 4)), [False, True]
+    assert validate(engine, OneOfMany(0, None), rows, asked_to_stop=lambda: asked.pop(0)) is None  # type: ignore[arg-type]
+    assert engine.batches == 2
+    assert validate(engine, OneOfMany(0, None), rows, limit=4, asked_to_stop=lambda: True) is not None  # type: ignore[arg-type]
 
 
 LAYOUTS = [
