@@ -225,7 +225,7 @@ def test_only_problems_fail_and_every_finding_is_printed_with_its_remedy() -> No
 def test_a_whole_diagnosis_ends_in_time_and_covers_everything(tmp_path: Path) -> None:
     start = time.monotonic()
     names = {check.name for check in diagnose(tmp_path / "runs")}
-    assert time.monotonic() - start < 60, "machines that run tests are busy; alone it takes under ten seconds"
+    assert time.monotonic() - start < 240, "alone it takes under ten seconds; a busy machine compiles for long"
     assert {
         "Python",
         "memory",
