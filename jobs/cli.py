@@ -1,6 +1,6 @@
 """The `gptmill` command. Importing it loads neither ray nor torch: each command imports what it needs.
 
-Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 75 interrupted with everything saved (run it again), 124 a hang
+Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 75 interrupted (the same command continues), 124 a hang
 was detected.
 """
 
@@ -28,7 +28,7 @@ app = typer.Typer(
         "continues where the last one stopped and does nothing when nothing has changed."
     ),
     epilog=(
-        "Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 75 interrupted and saved (run the same command again), "
+        "Exit codes: 0 done, 1 failed, 2 bad recipe or usage, 75 interrupted (the same command continues), "
         "124 hang detected."
     ),
 )
