@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from jobs.estimate import show_trainings
+from jobs.launching import HERE, Launching
+from jobs.next_start import show_next_starts
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
 from jobs.terminal import console, done, note, show_table, size
@@ -69,7 +71,7 @@ def _unknown_sources(recipe: Recipe) -> list[str]:
     return found
 
 
-def show_plan(loaded: LoadedRecipe, steps: Sequence[str], target: Target) -> None:
+def show_plan(loaded: LoadedRecipe, steps: Sequence[str], target: Target, launching: Launching = HERE) -> None:
     """Print what each step would do, after checking all that can be checked without doing it."""
     recipe = loaded.recipe
     console.print(f"[bold]{loaded.path}[/bold] -> {RunDirectory(recipe.run).url}")
@@ -115,6 +117,7 @@ def show_plan(loaded: LoadedRecipe, steps: Sequence[str], target: Target) -> Non
                 f"{size(data.settings.shard_cache_bytes)}: rows come in random order, so nearly every row would cost a "
                 "fetch; raise it, or copy the datasets to a file system"
             )
+    show_next_starts(recipe, steps, target, launching)
     done("plan", "everything checked; run it without --dry-run")
 
 

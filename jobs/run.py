@@ -60,7 +60,7 @@ def run_steps(
     target = target or target_of(launching.launcher)
     check(loaded, steps, target)
     if dry_run:
-        show_plan(loaded, steps, target)
+        show_plan(loaded, steps, target, launching)
         return
     if launching.is_follower():
         _take_part(loaded.recipe, last, launching)

@@ -13,7 +13,7 @@ from pipeline.shard import fingerprint
 from trainer.batch_ramp import BatchRamp
 from trainer.changes import NOT_IN_IDENTITY, flat
 from trainer.data.batch import TrainingData
-from trainer.data.mixed_rows import plan_run
+from trainer.data.mixed_rows import RunData, plan_run
 from trainer.data.mixture import MixtureOrder, MixturePlan
 from trainer.data.objective import with_objective
 from trainer.data.order import SampleOrder
@@ -52,6 +52,28 @@ class Inputs:
         return fingerprint(self.identity)
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """What of its data a run's identity depends on; manifests alone say it."""
+
+    rows: int
+    """Of the training split."""
+    context_length: int
+    vocab_size: int
+    fingerprint: str
+    tokenizer_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What follows from a job and its data."""
+
+    shape: ModelShape
+    batches: BatchRamp
+    steps: int
+    identity: dict[str, Any]
+
+
 def open_inputs(job: TrainingJob) -> Inputs:
     """Open and check the data, the tokenizer and the initial weights of a job; needs no torch.
 
@@ -61,14 +83,26 @@ def open_inputs(job: TrainingJob) -> Inputs:
     if data.train.rows < 1 or data.validation.rows < 1:
         raise UserError(f"{job.tokens} has no row in one of its splits: give it more data")
     data = with_objective(data, job.settings, job.kind, job.seed)
+    facts = DataFacts(
+        data.train.rows, data.context_length, data.vocab_size, data.fingerprint, data.tokenizer_fingerprint
+    )
+    weights = None if job.initial_weights is None else weights_fingerprint(job.initial_weights)
+    found = derive(job, facts, plan, weights)
+    return Inputs(job, data, found.shape, found.batches, found.steps, found.identity, plan)
+
+
+def derive(job: TrainingJob, data: DataFacts, plan: MixturePlan | None, weights: str | None) -> Derived:
+    """Model, steps and identity of a job on such data, from initial weights of this fingerprint.
+
+    Raises UserError when they do not fit together.
+    """
     shape = _shape(job, data).model_copy(update={"prefix_decoder": job.settings.objective == "prefix"})
     try:
         batches = job.settings.batches(data.context_length)
-        steps = job.settings.total_steps(data.train.rows, data.context_length)
+        steps = job.settings.total_steps(data.rows, data.context_length)
     except ValueError as error:
         raise UserError(str(error)) from None
     settings = job.settings.model_dump(mode="json", exclude=set(NOT_IN_IDENTITY))
-    weights = None if job.initial_weights is None else weights_fingerprint(job.initial_weights)
     identity = {
         "code_version": CODE_VERSION,
         "kind": job.kind,
@@ -83,7 +117,7 @@ def open_inputs(job: TrainingJob) -> Inputs:
     }
     if plan is not None and len(plan.shares) > 1:
         identity |= {f"mixture.{share.name}": share.drawn for share in plan.shares}
-    return Inputs(job, data, shape, batches, steps, identity, plan)
+    return Derived(shape, batches, steps, identity)
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -100,6 +134,15 @@ def _open_data(job: TrainingJob) -> tuple[TrainingData, MixturePlan | None]:
         from trainer.finetune.rows import open_conversations  # only what finetuning needs
 
         return open_conversations(job.tokens, job.tokenizer), None
+    found = find_data(job)
+    return found.open(job.tokenizer, job.directory / "verified_shards.json"), found.plan
+
+
+def find_data(job: TrainingJob) -> RunData:
+    """What a pretraining draws from which dataset; reads manifests alone.
+
+    Raises UserError when a dataset is not there, or they do not fit together or to the recipe.
+    """
     assert isinstance(job.settings, PretrainSettings)
     found = plan_run(job.settings, str(job.tokens))
     for dataset in found.datasets:
@@ -108,10 +151,10 @@ def _open_data(job: TrainingJob) -> tuple[TrainingData, MixturePlan | None]:
                 f"{dataset.name} has rows of {dataset.context_length} tokens, the recipe's tokens.context_length is "
                 f"{job.context_length}: run the tokens step again, or set it back"
             )
-    return found.open(job.tokenizer, job.directory / "verified_shards.json"), found.plan
+    return found
 
 
-def _shape(job: TrainingJob, data: TrainingData) -> ModelShape:
+def _shape(job: TrainingJob, data: DataFacts) -> ModelShape:
     """The model's full shape, from the settings and the data, or from the initial weights."""
     start = None if job.initial_weights is None else initial_shape(job.initial_weights)
     if start is not None:

@@ -6,6 +6,7 @@ fingerprint is put aside, with its model and curves, before its place is taken.
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def put_aside_superseded(inputs: Inputs) -> Path | None:
     manifest = read_manifest(directory)
     if manifest is None or manifest["fingerprint"] == inputs.fingerprint:
         return None
-    aside = directory / "superseded" / str(manifest["fingerprint"])[:12]
+    aside = place_aside(directory, manifest)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     names: tuple[str, ...] = _OF_A_FINISHED_RUN
@@ -72,3 +73,8 @@ def put_aside_superseded(inputs: Inputs) -> Path | None:
         if (directory / name).exists():
             (directory / name).rename(aside / name)
     return aside
+
+
+def place_aside(directory: Path, manifest: Mapping[str, Any]) -> Path:
+    """Where a finished run of this manifest is put when another one takes its place."""
+    return directory / "superseded" / str(manifest["fingerprint"])[:12]

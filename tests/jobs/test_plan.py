@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
     """A run with tokens and another one's, and a recipe that mixes them."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jsonl").write_text(json.dumps({"text": "word " * 100}))
-    write_token_dataset(tmp_path / "run")
+    _, tokenizer = write_token_dataset(tmp_path / "run")
+    (tmp_path / "run" / "tokenizer").mkdir()
+    tokenizer.rename(tmp_path / "run" / "tokenizer" / "tokenizer.json")
     write_token_dataset(tmp_path / "other", shards=(8,), fingerprint="data-2")
     write_recipe(tmp_path, "steps: 8", "other")
     return tmp_path

@@ -59,9 +59,7 @@ def choose_checkpoint(
             return checkpoints / name
         warn(f"checkpoint {checkpoints / name} is damaged ({found[0]}): using the one before it")
     if names:
-        raise UserError(
-            f"all checkpoints in {checkpoints} are damaged: remove the directory to start from the beginning"
-        )
+        raise on_disk.all_damaged(checkpoints)
     return None
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import storage
+from pipeline.errors import UserError
 from trainer.checkpoint.seal import STATE, checkpoint_name, files_of, write_seal
 
 LATEST = "latest"
@@ -36,6 +37,11 @@ def list_checkpoints(checkpoints: Path) -> list[Path]:
     """The checkpoints that bear a step's name, newest first."""
     found = {path: step_of(path.name) for path in checkpoints.glob(f"{_PREFIX}*") if path.is_dir()}
     return sorted((path for path, step in found.items() if step is not None), key=lambda path: -(found[path] or 0))
+
+
+def all_damaged(checkpoints: Path) -> UserError:
+    """The error of a run that has checkpoints and none that is whole."""
+    return UserError(f"all checkpoints in {checkpoints} are damaged: remove the directory to start from the beginning")
 
 
 def step_of(name: str) -> int | None:

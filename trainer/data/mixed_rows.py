@@ -50,6 +50,14 @@ class RunData:
         remote = [dataset for dataset in self.datasets if not storage.is_local(dataset.url)]
         return sum(shard.get("file_bytes", 0) for dataset in remote for shard in dataset.shards())
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any row, and with the names that a mixture gives its datasets."""
+        if len(self.datasets) == 1:
+            return self.datasets[0].fingerprint
+        prints = [[entry.name, dataset.fingerprint] for entry, dataset in zip(self.mixture, self.datasets, strict=True)]
+        return fingerprint("mixture", prints)
+
     def open(self, tokenizer: Path, verified: Path) -> TrainingData:
         """Rows of both splits, checked.
 
@@ -62,12 +70,11 @@ class RunData:
         verify_checksums(self.datasets, verified)
         cache = ShardCache(cache_folder(self.settings.shard_cache), self.settings.shard_cache_bytes)
         train, validation = ([dataset.rows(split, cache) for dataset in self.datasets] for split in (TRAIN, VALIDATION))
-        prints = [[entry.name, dataset.fingerprint] for entry, dataset in zip(self.mixture, self.datasets, strict=True)]
         alone, names = len(self.datasets) == 1, [entry.name for entry in self.mixture]
         return TrainingData(
             train=train[0] if alone else MixedRows(train),
             validation=validation[0] if alone else MixedRows(validation, interleaved=True, names=names),
-            fingerprint=self.datasets[0].fingerprint if alone else fingerprint("mixture", prints),
+            fingerprint=self.fingerprint,
             tokenizer_fingerprint=made_with,
             context_length=self.datasets[0].context_length,
             vocab_size=self.datasets[0].manifest["vocab_size"],

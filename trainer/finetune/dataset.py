@@ -87,6 +87,21 @@ def prepare_conversations(
     return manifest
 
 
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of encoded conversations.
+
+    Raises:
+        UserError: there is none, or it is of another version.
+    """
+    path = directory / MANIFEST
+    if not path.exists():
+        raise UserError(f"{path} does not exist: the conversations were not finished; run the finetune step again")
+    manifest: dict[str, Any] = storage.read_json(str(path))
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise UserError(f"{path} has format version {manifest.get('format_version')}, this reads {FORMAT_VERSION}")
+    return manifest
+
+
 def _write(
     directory: Path, schema: pa.Schema, encoder: "_Encoder", threshold: int
 ) -> tuple[dict[str, Any], tuple[int, int]]:

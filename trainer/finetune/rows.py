@@ -16,7 +16,7 @@ from pipeline import storage
 from pipeline.errors import UserError
 from pipeline.shard import open_table
 from trainer.data.batch import Batch, TextPart, TrainingData
-from trainer.finetune.dataset import FORMAT_VERSION, MANIFEST
+from trainer.finetune.dataset import MANIFEST, read_manifest
 from trainer.finetune.template import END_OF_TEXT, PADDING, load_tokenizer, special_id
 
 _PAD_MULTIPLE = 8
@@ -28,16 +28,13 @@ def open_conversations(directory: Path, tokenizer: Path) -> TrainingData:
     Raises:
         UserError: names the file that is missing, damaged or of another tokenizer, or a row with nothing to learn.
     """
-    path = directory / MANIFEST
-    if not path.exists():
-        raise UserError(f"{path} does not exist: the conversations were not finished; run the finetune step again")
-    manifest = storage.read_json(str(path))
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{path} has format version {manifest.get('format_version')}, this reads {FORMAT_VERSION}")
+    manifest = read_manifest(directory)
     loaded = load_tokenizer(tokenizer)
     fingerprint = storage.sha256_of(str(tokenizer))
     if manifest["tokenizer_fingerprint"] != fingerprint:
-        raise UserError(f"{path}: the rows were made with another tokenizer than {tokenizer}: make them again")
+        raise UserError(
+            f"{directory / MANIFEST}: the rows were made with another tokenizer than {tokenizer}: make them again"
+        )
     padding = loaded.token_to_id(PADDING)
     pad_id = special_id(loaded, END_OF_TEXT) if padding is None else padding
     longest = int(manifest["context_length"])

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.kernels.compiled import ensure_compiled
-from trainer.changes import changes, check_words, require_allowed
-from trainer.checkpoint.directory import list_checkpoints, read_state
 from trainer.data.shards import KERNELS
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import DONE, FAILED
@@ -26,7 +24,8 @@ from trainer.launch.process import Place, Report, TrainingProcess
 from trainer.launch.requests import AskedBefore, StopSignals, nobody_asked
 from trainer.launch.supervisor import supervise
 from trainer.logging.journal import Journal
-from trainer.manifest import finished_manifest, put_aside_superseded, read_manifest
+from trainer.manifest import finished_manifest, put_aside_superseded
+from trainer.next_start import next_start
 from trainer.parallel.layout import Layout, plan_layout
 from trainer.watch.heartbeat import HEARTBEATS, furthest_step
 
@@ -101,11 +100,9 @@ def prepare(job: TrainingJob, on_event: OnEvent) -> Inputs | None:
     """
     job.directory.mkdir(parents=True, exist_ok=True)
     inputs = open_inputs(job)
-    if finished_manifest(inputs) is not None:
+    # Refuses what the processes would refuse when they load, before anything is moved or started.
+    if next_start(job, inputs.identity, inputs.steps).kind == "nothing":
         return None
-    check_words(job.allow, inputs.identity)
-    if job.allow or read_manifest(job.directory) is None:
-        _require_continuable(inputs)
     if (aside := put_aside_superseded(inputs)) is not None:
         kept = (
             "the finished model is kept in"
@@ -114,18 +111,6 @@ def prepare(job: TrainingJob, on_event: OnEvent) -> Inputs | None:
         )
         on_event({"event": "warning", "message": f"settings or data changed: {kept} {aside}"})
     return inputs
-
-
-def _require_continuable(inputs: Inputs) -> None:
-    """Refuse here what the processes would refuse when they load, before anything is moved or started."""
-    for path in list_checkpoints(inputs.job.directory / "checkpoints"):
-        try:
-            state = read_state(path)
-            saved = changes(state["identity"], state.get("recipe", {}), inputs.identity, inputs.job)
-        except (OSError, ValueError, KeyError):  # damaged: the processes name it and use the one before
-            continue
-        require_allowed(saved, inputs.job.allow, str(path))
-        return
 
 
 def write_job(job: TrainingJob) -> Path:
