@@ -78,17 +78,27 @@ def finetuning_job(recipe: Recipe, run: RunDirectory, launching: Launching) -> T
     )
 
 
+def require_pretrained(training: TrainingJob) -> Path:
+    """The finished model that a finetuning starts from.
+
+    Raises:
+        UserError: there is none.
+    """
+    pretrained = training.initial_weights
+    assert pretrained is not None
+    if not (pretrained / "model.json").exists():
+        raise UserError(f"{pretrained.parent} holds no finished model: run `gptmill pretrain` first")
+    return pretrained
+
+
 def _prepare(job: Job, training: TrainingJob) -> dict[str, Any]:
     """Bring the conversations into the form that all processes read; returns the manifest of their rows."""
     from pipeline.instructions.given import write_given
     from pipeline.instructions.store import CONVERSATIONS
     from trainer.finetune.dataset import prepare_conversations
 
-    settings, pretrained = job.recipe.finetune, training.initial_weights
+    settings, pretrained = job.recipe.finetune, require_pretrained(training)
     assert settings is not None
-    assert pretrained is not None
-    if not (pretrained / "model.json").exists():
-        raise UserError(f"{job.run.pretrain} holds no finished model: run `gptmill pretrain` first")
     headline("finetune", f"{settings.template}, batches of {settings.batch_size} conversations")
     if settings.data is not None:
         write_given(storage.absolute(settings.data), job.run.instructions, job.recipe.max_bad_fraction)

@@ -115,6 +115,8 @@ def _job(recipe: Recipe, step: str, launching: Launching) -> TrainingJob:
         from jobs.pretrain import pretraining_job  # which show their course with parts of the plan
 
         return pretraining_job(recipe, run, launching)
-    from jobs.finetune import finetuning_job
+    from jobs.finetune import finetuning_job, require_pretrained
 
-    return finetuning_job(recipe, run, launching)
+    job = finetuning_job(recipe, run, launching)
+    require_pretrained(job)
+    return job

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.finetune import finetuning_job
 from jobs.launching import Launching
 from jobs.pretrain import pretraining_job
 from jobs.recipe import load_recipe
@@ -18,8 +19,14 @@ from jobs.run import run_steps
 from jobs.run_directory import RunDirectory
 from jobs.training_plan import Target, named_target
 from pipeline.errors import SettingError, UserError
+from pipeline.instructions.given import write_given
+from pipeline.instructions.store import CONVERSATIONS
+from tests.faults import finetuning
 from tests.jobs.test_cli import gptmill
 from tests.trainer.datasets import write_token_dataset
+from trainer.finetune.dataset import prepare_conversations
+from trainer.finetune.settings import FinetuneSettings
+from trainer.identity import open_inputs
 from trainer.launch.embedded import prepare
 
 RECIPE = """
@@ -222,3 +229,32 @@ def test_the_command_ends_with_the_exit_code_of_the_start_and_loads_no_torch(sto
     assert code == 1
     assert "error: " in output
     assert "everything checked" not in output
+
+
+def test_a_finetuning_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = finetuning.write_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    def text(*overrides: str) -> str:
+        capsys.readouterr()
+        run_steps("recipe.yaml", overrides, "finetune", True, alone=True)
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "finetune: its data is still to be made; what a start does is decided then" in text()
+    job = finetuning_job(load_recipe("recipe.yaml").recipe, RunDirectory("run"), Launching())
+    write_given("conversations.jsonl", "run/instructions", 0.0)
+    conversations = tmp_path / "run" / "instructions" / CONVERSATIONS
+    assert isinstance(job.settings, FinetuneSettings)
+    prepare_conversations(conversations, job.tokenizer, job.tokens, job.settings, 24)
+    inputs = open_inputs(job)
+    (directory / "model").mkdir()
+    (directory / "model" / "weights.safetensors").write_bytes(b"w")
+    finished = {"fingerprint": inputs.fingerprint, "identity": inputs.identity}
+    (directory / "manifest.json").write_text(json.dumps(finished))
+    assert "finetune: finished after 4 steps with this recipe: a start does nothing if its data stays" in text()
+    assert "the finished run is of other settings or data (steps was 4, is 5" in text("finetune.steps=5")
+    (tmp_path / "run" / "pretrain" / "model" / "model.json").unlink()
+    with pytest.raises(UserError, match="pretrain holds no finished model: run `gptmill pretrain` first"):
+        text()
