@@ -231,6 +231,11 @@ def test_the_command_ends_with_the_exit_code_of_the_start_and_loads_no_torch(sto
     assert "everything checked" not in output
 
 
+def test_a_wrong_place_of_copies_is_found_before_the_first_step(stopped: Path) -> None:
+    refused = refusal_of_the_start("pretrain.checkpoint_copy=recipe.yaml/copies")
+    assert "pretrain.checkpoint_copy: recipe.yaml/copies cannot be written to" in str(refused)
+
+
 def test_a_finetuning_is_looked_at_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

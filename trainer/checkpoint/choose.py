@@ -54,10 +54,11 @@ def choose_checkpoint(
     if problem:
         raise UserError(problem)
     for name in names:
+        then = "using the one before it" if name != names[-1] else "there is none before it"
         found = [one for one in ranks.from_all(damage_of_share(checkpoints / name, ranks.rank, ranks.world)) if one]
         if not found:
             return checkpoints / name
-        warn(f"checkpoint {checkpoints / name} is damaged ({found[0]}): using the one before it")
+        warn(f"checkpoint {checkpoints / name} is damaged ({found[0]}): {then}")
     if names:
         raise on_disk.all_damaged(checkpoints)
     return None

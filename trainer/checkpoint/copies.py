@@ -14,12 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline import storage
+from pipeline.errors import UserError
 from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.seal import COMPLETE, damage, files_of
 
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 1.0
 """Before the second attempt; doubled after each."""
+_PROBE = ".tmp-can-be-written"
 
 
 class CheckpointCopies:
@@ -80,6 +82,24 @@ class CheckpointCopies:
                     self._messages.append(self._problem)
 
 
+def require_place(key: str, url: str) -> None:
+    """Write a small file into the folder that copies go to, and remove it: the first copy may be due hours later.
+
+    Raises:
+        UserError: that failed; names the key of the recipe and the place.
+    """
+    probe = storage.join(storage.absolute(url), _PROBE)
+    try:
+        with storage.write_atomically(probe) as file:
+            file.write(b"gptmill sees whether checkpoints can be copied here\n")
+        storage.remove(probe)
+    except Exception as fault:
+        raise UserError(
+            f"{key}: {url} cannot be written to ({type(fault).__name__}: {fault}): mend the place or its credentials, "
+            "or name another one"
+        ) from fault
+
+
 def copy_checkpoint(checkpoint: Path, url: str) -> None:
     """Copy a whole checkpoint into the folder `url`; a copy that is there and whole is left alone."""
     target = storage.join(url, checkpoint.name)
@@ -116,7 +136,8 @@ def prune_copies(url: str, keep_last: int, keep_every: int) -> None:
 def fetch_newest(url: str, checkpoints: Path, warn: Callable[[str], None]) -> Path | None:
     """Bring the newest copy that is as it was written into the folder of checkpoints; None when there is none."""
     url = storage.absolute(url)
-    for name in list_copies(url):
+    names = list_copies(url)
+    for name in names:
         temporary = checkpoints / f"{on_disk.TEMPORARY}fetched" / name
         shutil.rmtree(temporary.parent, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -132,7 +153,8 @@ def fetch_newest(url: str, checkpoints: Path, warn: Callable[[str], None]) -> Pa
             on_disk.flush(checkpoints)
             return final
         shutil.rmtree(temporary.parent)
-        warn(f"the copy {storage.join(url, name)} is damaged ({problem}): using the one before it")
+        then = "using the one before it" if name != names[-1] else "there is none before it"
+        warn(f"the copy {storage.join(url, name)} is damaged ({problem}): {then}")
     return None
 
 

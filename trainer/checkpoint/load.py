@@ -7,7 +7,7 @@ run is an error, since going on would mix two runs. Any layout reads what any ot
 on bit for bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,16 +79,20 @@ def load_checkpoint(
 
 
 def compare_recipes(
-    path: Path, state: dict[str, Any], inputs: Inputs, tell: Callable[[str, str], None]
+    path: Path,
+    state: dict[str, Any],
+    inputs: Inputs,
+    tell: Callable[[str, str], None],
+    told_elsewhere: Collection[str] = (),
 ) -> list[Change]:
-    """Tell what differs between the recipe that a checkpoint was made with and that of the job.
+    """Tell what differs between the recipe that a checkpoint was made with and that of the job, but for some names.
 
     Raises:
         UserError: it cannot be continued with this recipe, or that was not allowed.
     """
     found = changes(state["identity"], state.get("recipe", {}), inputs.identity, inputs.job)
     learned = require_allowed(found, inputs.job.allow, str(path))
-    if harmless := [change for change in found if change.kind == "harmless"]:
+    if harmless := [change for change in found if change.kind == "harmless" and change.name not in told_elsewhere]:
         tell("changed", f"harmless changes of the recipe: {'; '.join(f'{item} ({item.meaning})' for item in harmless)}")
     if learned:
         told = "; ".join(f"{item} ({item.meaning})" for item in learned)
@@ -112,8 +116,10 @@ def _compare(
         ), False
     if state["step"] != on_disk.step_of(path.name):
         return f"{path} holds step {state['step']}, its name says another: remove it", False
+    before, now = state["layout"], layout_of(engine)
+    of_layout = [f"settings.{name}" for name in {*before, *now} if before.get(name) != now.get(name)]
     try:
-        found = compare_recipes(path, state, inputs, tell)
+        found = compare_recipes(path, state, inputs, tell, of_layout)
     except UserError as error:
         return str(error), False
     step = state["step"]
@@ -123,7 +129,7 @@ def _compare(
             return f"{path} has seen {state['samples']} samples, step {step} of this run follows {samples}", False
         if digest_of_step(step, state["loop_state"]) != state["next_batch"]:
             return f"{path}: the data of step {step} is not what it was: the data changed, start a new run", False
-    if changed := differences(state["layout"], layout_of(engine)):
+    if changed := differences(before, now):
         tell("changed", f"another layout, read as it is: {'; '.join(changed)}; sums are rounded differently from here")
     return None, same_data
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.kernels.compiled import ensure_compiled
+from trainer.checkpoint.copies import require_place
 from trainer.data.shards import KERNELS
 from trainer.devices import count_cores, count_gpus
 from trainer.exit_codes import DONE, FAILED
@@ -96,13 +97,16 @@ def prepare(job: TrainingJob, on_event: OnEvent) -> Inputs | None:
 
     Raises:
         SettingError: a word of `allow` names no setting.
-        UserError: the inputs do not fit together, or the run's newest checkpoint cannot be continued with this recipe.
+        UserError: the inputs do not fit together, or the run's newest checkpoint cannot be continued with this recipe,
+            or the place of its copies cannot be written to.
     """
     job.directory.mkdir(parents=True, exist_ok=True)
     inputs = open_inputs(job)
     # Refuses what the processes would refuse when they load, before anything is moved or started.
     if next_start(job, inputs.identity, inputs.steps).kind == "nothing":
         return None
+    if job.settings.checkpoint_copy is not None:
+        require_place(f"{job.kind}.checkpoint_copy", job.settings.checkpoint_copy)
     if (aside := put_aside_superseded(inputs)) is not None:
         kept = (
             "the finished model is kept in"

@@ -12,7 +12,14 @@ from tests.trainer.checkpoint.alone import Alone
 from tests.trainer.checkpoint.synthetic import Cut, declarations_of, full_state, write_checkpoint
 from trainer.checkpoint import copies as copying
 from trainer.checkpoint.choose import choose_checkpoint
-from trainer.checkpoint.copies import CheckpointCopies, copy_checkpoint, fetch_newest, list_copies, prune_copies
+from trainer.checkpoint.copies import (
+    CheckpointCopies,
+    copy_checkpoint,
+    fetch_newest,
+    list_copies,
+    prune_copies,
+    require_place,
+)
 from trainer.checkpoint.directory import list_checkpoints
 from trainer.checkpoint.seal import COMPLETE, damage
 from trainer.checkpoint.writer import CheckpointWriter
@@ -139,3 +146,17 @@ def test_a_place_that_cannot_be_read_is_an_error_and_no_new_beginning(
         UserError, match=r"could be fetched from s3://x \(ConnectionError: no route to host\): mend that"
     ):
         choose_checkpoint(tmp_path, Alone(), _fail, "s3://x")
+
+
+def test_a_place_is_tried_before_the_run_and_left_as_it_was(place: str, tmp_path: Path) -> None:
+    require_place("pretrain.checkpoint_copy", place)
+    assert list_copies(place) == []
+    assert [name for name in storage.list_names(place) if name] == []
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_that_names_the_key(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"finetune\.checkpoint_copy: .*file/copies cannot be written to \(\w+: "):
+        require_place("finetune.checkpoint_copy", str(tmp_path / "file" / "copies"))
+    with pytest.raises(UserError, match=r"pretrain\.checkpoint_copy: nonsense://x cannot be written to"):
+        require_place("pretrain.checkpoint_copy", "nonsense://x")

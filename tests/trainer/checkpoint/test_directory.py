@@ -90,6 +90,15 @@ def test_every_damage_of_every_file_is_named_and_the_checkpoint_before_is_used(
     assert warning.endswith("using the one before it")
 
 
+def test_of_the_oldest_none_is_said_to_come_before(checkpoints: Path) -> None:
+    warnings: list[str] = []
+    for path in on_disk.list_checkpoints(checkpoints):
+        (path / COMPLETE).unlink()
+    with pytest.raises(UserError, match="are damaged: remove the directory"):
+        choose_checkpoint(checkpoints, Alone(), warnings.append)
+    assert [line.rpartition(": ")[2] for line in warnings] == ["using the one before it", "there is none before it"]
+
+
 def test_every_bit_of_the_seal_counts(checkpoints: Path) -> None:
     newest = on_disk.list_checkpoints(checkpoints)[0]
     content = (newest / COMPLETE).read_bytes()

@@ -69,6 +69,7 @@ def test_on_another_machine_in_another_layout_the_course_is_the_same(
     assert warning.endswith(f"was empty: fetched {newest} from {copies}")
     told = " ".join(run.messages("changed"))
     assert "another layout, read as it is: parallel.data was 2, is 1; zero was 1, is 0" in told
+    assert told.count("parallel.data was") == told.count("zero was") == 1, "the same is not said twice"
     expected = losses(uninterrupted)
     assert losses(run).keys() == expected.keys()
     for step, loss in losses(run).items():
