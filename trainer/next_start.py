@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pipeline.errors import UserError
 from pipeline.shard import fingerprint
 from trainer.changes import Change, changes, check_words, require_allowed
-from trainer.checkpoint.directory import all_damaged, list_checkpoints, read_state
+from trainer.checkpoint.directory import all_damaged, list_checkpoints, read_state, why_not_this_version
 from trainer.checkpoint.seal import damage
 from trainer.checkpoint.weights import is_checkpoint
 from trainer.data.mixture import MixturePlan
@@ -79,6 +79,8 @@ def next_start(
             continue
         try:
             state = read_state(path)
+            if problem := why_not_this_version(path, state):
+                raise UserError(problem)
             done = int(state["step"])
             now = _with_saved(identity, state["identity"], not_compared)
             found = changes(state["identity"], state.get("recipe", {}), now, job)
@@ -86,6 +88,11 @@ def next_start(
             damaged.append(f"{path} is damaged (trainer.json: {fault!r})")
             continue
         require_allowed(found, job.allow, str(path))
+        if done > steps:
+            raise UserError(
+                f"{path} is after step {done}, the run of this recipe ends after {steps}: set its length to {done} "
+                "steps or more, or start a new run in another `run:` directory"
+            )
         return NextStart("continue", steps, done, path, tuple(found), aside, tuple(damaged))
     return NextStart("begin", steps, 0, None, (), aside, tuple(damaged))
 

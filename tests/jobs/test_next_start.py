@@ -24,6 +24,7 @@ from pipeline.instructions.store import CONVERSATIONS
 from tests.faults import finetuning
 from tests.jobs.test_cli import gptmill
 from tests.trainer.datasets import write_token_dataset
+from trainer.checkpoint.seal import write_seal
 from trainer.finetune.dataset import prepare_conversations
 from trainer.finetune.settings import FinetuneSettings
 from trainer.identity import open_inputs
@@ -178,6 +179,25 @@ def test_a_damaged_checkpoint_is_passed_over_and_without_a_whole_one_nothing_sta
     assert "continues after step 2 of 4 from step_00000002" in text
     (checkpoints / "step_00000002" / "COMPLETE").unlink()
     with pytest.raises(UserError, match=r"all checkpoints in .* are damaged: remove the directory"):
+        dry_run(capsys)
+
+
+def test_a_run_that_is_beyond_its_new_end_is_refused(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "continues after step 2 of 2" in dry_run(capsys, "pretrain.steps=2", allow=("steps",))
+    with pytest.raises(UserError, match="is after step 2, the run of this recipe ends after 1") as caught:
+        dry_run(capsys, "pretrain.steps=1", allow=("steps",))
+    assert str(caught.value) == str(refusal_of_the_start("pretrain.steps=1", allow=("steps",)))
+
+
+def test_a_checkpoint_of_another_version_is_refused(stopped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = stopped / "run" / "pretrain" / "checkpoints" / "step_00000002"
+    state = json.loads((checkpoint / "trainer.json").read_text())
+    (checkpoint / "trainer.json").write_text(json.dumps({**state, "format_version": 1}))
+    # Its seal lists the size that the file has now.
+    seal = json.loads((checkpoint / "COMPLETE").read_text())
+    seal["files"]["trainer.json"]["size"] = (checkpoint / "trainer.json").stat().st_size
+    write_seal(checkpoint, seal["step"], seal["files"])
+    with pytest.raises(UserError, match="has format 1, this version of gptmill reads 2: go on with the version"):
         dry_run(capsys)
 
 

@@ -23,6 +23,8 @@ from pipeline import storage
 from pipeline.errors import UserError
 from trainer.checkpoint.seal import STATE, checkpoint_name, files_of, write_seal
 
+FORMAT_VERSION = 2
+"""Of the directory: 1 had DeepSpeed's own files."""
 LATEST = "latest"
 TEMPORARY = ".tmp-"
 _PREFIX = "step_"
@@ -86,6 +88,18 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     """The content of trainer.json."""
     state: dict[str, Any] = json.loads((checkpoint / STATE).read_bytes())
     return state
+
+
+def why_not_this_version(checkpoint: Path, state: Mapping[str, Any]) -> str | None:
+    """Why the content of trainer.json cannot be gone on from by this version, or None."""
+    if (version := state.get("format_version")) != FORMAT_VERSION:
+        return (
+            f"{checkpoint} has format {version}, this version of gptmill reads {FORMAT_VERSION}: go on with the "
+            "version that wrote it, or remove it"
+        )
+    if state["step"] != step_of(checkpoint.name):
+        return f"{checkpoint} holds step {state['step']}, its name says another: remove it"
+    return None
 
 
 def prune(

@@ -18,7 +18,7 @@ from trainer.checkpoint import directory as on_disk
 from trainer.checkpoint.choose import choose_checkpoint
 from trainer.checkpoint.reading import StateReader
 from trainer.checkpoint.restore import restore
-from trainer.checkpoint.save import FORMAT_VERSION, Progress, layout_of
+from trainer.checkpoint.save import Progress, layout_of
 from trainer.checkpoint.seal import read_seal
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs, differences
@@ -109,13 +109,8 @@ def _compare(
 ) -> tuple[str | None, bool]:
     """What stands against going on from a checkpoint, and whether its data could be compared."""
     state = on_disk.read_state(path)
-    if (version := state.get("format_version")) != FORMAT_VERSION:
-        return (
-            f"{path} has format {version}, this version of gptmill reads {FORMAT_VERSION}: go on with the version that "
-            "wrote it, or remove it"
-        ), False
-    if state["step"] != on_disk.step_of(path.name):
-        return f"{path} holds step {state['step']}, its name says another: remove it", False
+    if problem := on_disk.why_not_this_version(path, state):
+        return problem, False
     before, now = state["layout"], layout_of(engine)
     of_layout = [f"settings.{name}" for name in {*before, *now} if before.get(name) != now.get(name)]
     try:

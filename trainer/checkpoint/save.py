@@ -10,15 +10,13 @@ from typing import Any
 
 from trainer.changes import recipe_of
 from trainer.checkpoint.copies import CheckpointCopies
+from trainer.checkpoint.directory import FORMAT_VERSION
 from trainer.checkpoint.reshape import layout_record
 from trainer.checkpoint.writer import CheckpointWriter, Report
 from trainer.engine import TrainingEngine
 from trainer.identity import Inputs
 from trainer.model.declaration import declare_parameters
 from trainer.ranks import Ranks
-
-FORMAT_VERSION = 2
-"""Of the directory: 1 had DeepSpeed's own files."""
 
 
 @dataclass(frozen=True)
