@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any
 
 from jobs.estimate import show_trainings
 from jobs.launching import HERE, Launching
+from jobs.mixture import show_mixture
 from jobs.next_start import show_next_starts
 from jobs.recipe import LoadedRecipe, Recipe, RecipeError
 from jobs.run_directory import RunDirectory
@@ -147,13 +147,3 @@ def pretraining_data(loaded: LoadedRecipe, steps: Sequence[str]) -> RunData | No
             f"{asked.context_length}: run the tokens step again, or set it back"
         )
     return data
-
-
-def show_mixture(table: Sequence[dict[str, Any]]) -> None:
-    """Print what `MixturePlan.table` says: tokens by dataset and source, and how often each is gone through."""
-    columns = ("dataset", "source", "tokens", "share", "epochs")
-    rows = [
-        (line["dataset"], line["source"], f"{line['tokens']:,}", f"{line['share']:.1%}", f"{line['epochs']:.2f}")
-        for line in table
-    ]
-    show_table("trained on", columns, rows, prose="source")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from jobs.job import Job
-from jobs.plan import show_mixture
+from jobs.mixture import show_mixture
 from jobs.start_training import end_now, start_training
 from jobs.terminal import PLAIN_SECONDS, console, duration, failed, note
 from pipeline import storage
