@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.trainer.test_resume import Run, assert_same_course
+from trainer.watch.heartbeat import HEARTBEATS, read_beats
 
 LIMITS = {"start_minutes": 5.0, "step_minutes": 0.15, "save_minutes": 5.0}
 
@@ -19,10 +20,13 @@ def test_a_frozen_process_is_named_within_its_limit_and_its_stacks_are_in_its_lo
 
     def freeze_the_second(run: Run) -> None:
         process = run.children()[1]
+        # The message has what a process wrote last, which is not at each step.
+        while read_beats(run.directory / HEARTBEATS, 2)[1].beat.phase == "start":
+            time.sleep(0.05)
         process.suspend()
         frozen.append((time.monotonic(), process.pid))
 
-    code = run.start(at_step=12, then=freeze_the_second, watch=LIMITS)
+    code = run.start(at_step=12, then=freeze_the_second, watch=LIMITS, steps=2000)
     seconds = time.monotonic() - frozen[0][0]
     assert code == 124
     message = run.messages("error")[0]
