@@ -2,13 +2,12 @@
 
 import json
 import signal
-import sys
 import time
 from pathlib import Path
 
+from tests.faults.external import TORCHRUN, srun
 from tests.faults.finetuning import command, write_conversations, write_run
 from tests.faults.pretraining import events, start, steps_measured
-from tests.faults.test_launchers import srun
 
 
 def rows_encoded(finetune: Path) -> int:
@@ -18,8 +17,7 @@ def rows_encoded(finetune: Path) -> int:
 
 def test_two_processes_of_torchrun_finetune_on_what_the_first_has_made(tmp_path: Path) -> None:
     finetune = write_run(tmp_path)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    run = start(tmp_path, [*torchrun, *command()])
+    run = start(tmp_path, [*TORCHRUN, *command()])
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 0, output
     assert steps_measured(finetune) == [1, 2, 3, 4]

@@ -1,40 +1,23 @@
 """The same recipe under torchrun and srun: real processes, found by what the launcher tells them."""
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from tests.faults.external import TORCHRUN, srun
 from tests.faults.pretraining import ROOT, command, events, start, steps_measured, write_run
-
-
-def srun(folder: Path, job: int, *words: list[str], **variables: str) -> list[subprocess.Popen[str]]:
-    """What srun does: a task for each of `words`, with Slurm's variables."""
-    step = {
-        "SLURM_JOB_ID": str(job),
-        "SLURM_STEP_ID": "0",
-        "SLURM_STEP_NUM_TASKS": str(len(words)),
-        "SLURM_STEP_NODELIST": "localhost",
-        "SLURM_CPUS_PER_TASK": "1",
-    }
-    return [
-        start(folder, given, **step, **variables, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank))
-        for rank, given in enumerate(words)
-    ]
 
 
 def test_torchrun_starts_the_processes_and_only_the_first_holds_the_run(tmp_path: Path) -> None:
     pretrain = write_run(tmp_path)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
-    run = start(tmp_path, [*torchrun, *command()])
+    run = start(tmp_path, [*TORCHRUN, *command()])
     output, _ = run.communicate(timeout=120)
     assert run.returncode == 0, output
     assert steps_measured(pretrain) == [1, 2, 3, 4]
     assert events(pretrain, "start")[0]["processes"] == 2
     assert output.count("validation loss") >= 1
 
-    again = start(tmp_path, [*torchrun, *command()])
+    again = start(tmp_path, [*TORCHRUN, *command()])
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
     assert steps_measured(pretrain) == [1, 2, 3, 4], "it was finished: no process waits for another"
